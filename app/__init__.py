@@ -1,0 +1,1 @@
+"""WHO puts it together: settings, bootstrap and the command line."""
