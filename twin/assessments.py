@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from twinloom.twin.ids import TwinId
 from twinloom.twin.instance import Json
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     """ISA-18.2 priority, worst last."""
 
     INFO = "info"
@@ -21,7 +21,7 @@ class Severity(str, Enum):
     CRITICAL = "critical"
 
 
-class Health(str, Enum):
+class Health(StrEnum):
     """Zone of a component, after the A-D zones of ISO 20816: A new, B fit, C limited time, D damage likely."""
 
     A = "A"
@@ -31,7 +31,7 @@ class Health(str, Enum):
     UNKNOWN = "unknown"
 
 
-class ModelHealth(str, Enum):
+class ModelHealth(StrEnum):
     """Whether an estimate can be trusted: `degraded` means that it comes from a fallback or from poor input."""
 
     OK = "ok"
@@ -62,7 +62,7 @@ class RulEstimate:
     details: Mapping[str, Json] = field(default_factory=dict)
 
 
-class AlertState(str, Enum):
+class AlertState(StrEnum):
     RAISED = "raised"
     ACKNOWLEDGED = "acknowledged"
     CLEARED = "cleared"
@@ -89,7 +89,7 @@ class Alert:
     seq: int = 0
 
 
-class WorkOrderState(str, Enum):
+class WorkOrderState(StrEnum):
     OPEN = "open"
     IN_PROGRESS = "in_progress"
     CLOSED = "closed"

@@ -1,7 +1,7 @@
 """Imperative orders, as the API and the adapters give them. `runtime.orders.Orders.execute` carries them out.
 
-`expected_etag` makes a write a compare-and-set. `key` is the client's idempotency key (`clientMutationId`): the same key
-by the same principal is executed once, and answered with the first outcome, also after a restart.
+`expected_etag` makes a write a compare-and-set. `key` is the client's idempotency key (`clientMutationId`): the same
+key by the same principal is executed once, and answered with the first outcome, also after a restart.
 """
 
 from __future__ import annotations
@@ -103,6 +103,14 @@ class InvokeCommand(Order):
 
 
 AnyOrder: TypeAlias = (
-    CreateTwin | UpdateTwin | DeleteTwin | CreateRelationship | DeleteRelationship | UploadModels | DeleteModel
-    | AcknowledgeAlert | CloseWorkOrder | InvokeCommand
+    CreateTwin
+    | UpdateTwin
+    | DeleteTwin
+    | CreateRelationship
+    | DeleteRelationship
+    | UploadModels
+    | DeleteModel
+    | AcknowledgeAlert
+    | CloseWorkOrder
+    | InvokeCommand
 )

@@ -8,7 +8,7 @@
     ├── LimitExceeded            LIMIT_EXCEEDED      a published limit; `retry_after_s` where waiting helps
     ├── Unauthenticated          UNAUTHENTICATED
     ├── Forbidden                FORBIDDEN
-    ├── BadFile                  BAD_FILE            a plant, mapping, model, ONNX or mesh file; names file and place in it
+    ├── BadFile                  BAD_FILE            a plant, mapping, model, ONNX or mesh file; names the place in it
     │   └── BadSetting           BAD_SETTING         a setting; names the key
     ├── Unavailable              UNAVAILABLE
     │   ├── StoreUnavailable     STORE_UNAVAILABLE   graph store or history cannot be reached now

@@ -41,7 +41,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class SlotRef:
-    """Where a (twin, path) lands. `slot` < 0: not numeric, hand it over as a TextReading. `unit`: the model's, or ''."""
+    """Where a (twin, path) lands. `slot` < 0: no number, hand it over as a TextReading. `unit`: the model's, or ''."""
 
     slot: int
     unit: str

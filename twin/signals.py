@@ -117,7 +117,19 @@ class SourceStateChanged(Signal):
 
 
 AnySignal: TypeAlias = (
-    ReadingsFolded | TwinCreated | TwinUpdated | TwinDeleted | RelationshipCreated | RelationshipDeleted
-    | ModelsChanged | RulScored | AlertRaised | AlertAcknowledged | AlertCleared | WorkOrderOpened
-    | WorkOrderClosed | GapMarked | SourceStateChanged
+    ReadingsFolded
+    | TwinCreated
+    | TwinUpdated
+    | TwinDeleted
+    | RelationshipCreated
+    | RelationshipDeleted
+    | ModelsChanged
+    | RulScored
+    | AlertRaised
+    | AlertAcknowledged
+    | AlertCleared
+    | WorkOrderOpened
+    | WorkOrderClosed
+    | GapMarked
+    | SourceStateChanged
 )
