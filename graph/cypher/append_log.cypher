@@ -1,0 +1,3 @@
+UNWIND $rows AS row
+CREATE (l:LogEntry)
+SET l = row

@@ -1,0 +1,3 @@
+MATCH (m:Model {id: $id})
+DETACH DELETE m
+RETURN count(m) AS n

@@ -1,0 +1,3 @@
+MATCH (s:Twin {id: $source})-[r]->(:Twin)
+WHERE r.id = $id
+DELETE r

@@ -1,0 +1,2 @@
+MATCH (t:Twin {id: $id})
+DETACH DELETE t

@@ -1,0 +1,3 @@
+MATCH (m:Model)
+RETURN m.document AS document
+ORDER BY m.position, m.id

@@ -1,0 +1,3 @@
+MATCH (t:Twin)
+RETURN properties(t) AS properties
+ORDER BY t.id

@@ -1,0 +1,6 @@
+UNWIND $ids AS id
+OPTIONAL MATCH (t:Twin {id: id})
+WITH id, t
+WHERE t IS NULL
+RETURN id
+LIMIT 1

@@ -1,0 +1,4 @@
+MATCH (l:LogEntry {seq: $seq})
+WHERE l.part > $part
+RETURN l.seq AS seq, l.part AS part, l.time_ns AS time_ns, l.cause AS cause, l.changes AS changes
+ORDER BY part

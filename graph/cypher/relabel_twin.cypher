@@ -1,0 +1,3 @@
+MATCH (t:Twin {id: $id})
+REMOVE t:$($old)
+SET t:$($new)

@@ -1,0 +1,3 @@
+UNWIND $rows AS row
+MATCH (t:Twin {id: row.id})
+SET t = row.properties

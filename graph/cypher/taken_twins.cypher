@@ -1,0 +1,4 @@
+UNWIND $ids AS id
+MATCH (t:Twin {id: id})
+RETURN t.id AS id
+LIMIT 1

@@ -1,0 +1,2 @@
+MATCH (t:Twin {id: $id})
+RETURN EXISTS { (t)--(:Twin) } AS tied
