@@ -1,0 +1,1 @@
+"""OPC UA: `source.OpcUaSource` reads a server, `mapping.read_mapping` its table, `simulator` stands for a plant."""
