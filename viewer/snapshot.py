@@ -1,0 +1,331 @@
+"""`twinloom snapshot`: one picture of the plant as it is now, or was, without a display.
+
+Asks the API for everything, judges it (`state`), draws the scene (`render`) and the overlay (`drawing`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinloom.twin.errors import BadFile, BadRequest
+from twinloom.twin.instance import Json
+from twinloom.viewer import probe
+from twinloom.viewer.camera import PRESETS, Camera, corners, fitted
+from twinloom.viewer.live import Client, fetch_plant
+from twinloom.viewer.palettes import CHROME, State, Theme
+from twinloom.viewer.plant import Plant, TwinView
+from twinloom.viewer.scene import Problem, Scene, build_scene, scene_glb
+from twinloom.viewer.state import HEALTH, RUL, Badge, Frame, Overlay, life_left
+
+if TYPE_CHECKING:
+    from twinloom.viewer.drawing import Canvas, Placed, Rect, Tag
+    from twinloom.viewer.render import Renderer
+
+FLOOR_ASPECT = 1.75
+"""Sites are packed to width : depth = this times 16:9's ratio to the picture's; the view from 46 degrees up halves depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """What a picture shows and what it could not. `counts` by state's name (critical, warning, stale, ...)."""
+
+    out: Path
+    size: tuple[int, int]
+    seq: int
+    time: str
+    twins: int
+    parts: int
+    counts: dict[str, int]
+    badges: tuple[str, ...]
+    problems: tuple[str, ...]
+    historical: bool = False
+
+    def as_json(self) -> dict[str, Json]:
+        return {
+            "out": str(self.out), "size": list(self.size), "seq": self.seq, "time": self.time, "twins": self.twins,
+            "parts": self.parts, "counts": self.counts, "badges": list(self.badges), "problems": list(self.problems),
+            "historical": self.historical,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items())
+        lines = [f"{self.out}: {self.twins} twins at seq {self.seq}, {clock(self.time)}" + (f" ({states})" if states else "")]
+        lines += [f"  {badge}" for badge in self.badges]
+        lines += [f"  note: {problem}" for problem in self.problems[:10]]
+        if len(self.problems) > 10:
+            lines.append(f"  note: and {len(self.problems) - 10} more of these")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """How a picture is taken. `camera`: a preset (overview, front, top, left, right), a twin id to go close to, or a Camera."""
+
+    size: tuple[int, int] = (1600, 900)
+    theme: Theme = "light"
+    camera: str | Camera = "overview"
+    close_up: bool = True
+    meshes: tuple[Path, ...] = field(default=())
+    mesh_folder: Path | None = None
+
+
+def snapshot(
+    url: str,
+    token: str | None,
+    out: Path,
+    *,
+    color_by: str = RUL,
+    theme: Theme = "light",
+    size: tuple[int, int] = (1600, 900),
+    camera: str | Camera = "overview",
+    at: datetime | None = None,
+    close_up: bool = True,
+    meshes: Sequence[Path] = (),
+    mesh_folder: Path | None = None,
+) -> SnapshotReport:
+    """Draws the plant behind `url` into `out` (PNG, or GLB) and says what is on it. Blocks; call it in a thread from asyncio.
+
+    `color_by`: "rul", "health" or a numeric property such as "temperature"; `at`: a past time instead of now.
+    Raises Unavailable (service or renderer), Unauthenticated, BadRequest, BadFile.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".png", ".glb"):
+        raise BadRequest(f"{out.name} is no picture that can be made", remedy="name it .png or .glb")
+    if not (160 <= size[0] <= 8192 and 120 <= size[1] <= 8192):
+        raise BadRequest(f"{size[0]} x {size[1]} pixels is no size", remedy="use 160 x 120 to 8192 x 8192")
+    if out.parent != Path() and not out.parent.is_dir():
+        raise BadFile(str(out), f"the folder {out.parent} does not exist", remedy="make it, or give another name")
+    if theme not in ("light", "dark"):
+        raise BadRequest(f"{theme!r} is no theme", remedy="use light or dark")
+    plant = asyncio.run(_plant(url, token, color_by, at))
+    shot = Shot(size, theme, camera, close_up, tuple(meshes), mesh_folder)
+    return draw_plant(plant, out, color_by=color_by, shot=shot)
+
+
+async def _plant(url: str, token: str | None, color_by: str, at: datetime | None) -> Plant:
+    client = Client(url, token or "")
+    paths = () if color_by in (RUL, HEALTH) else (color_by,)
+    if at is not None:
+        from twinloom.viewer.past import fetch_past
+
+        return await fetch_past(client, at, paths)
+    return await fetch_plant(client, paths)
+
+
+def scene_of(plant: Plant, shot: Shot) -> Scene:
+    """The plant's scene, its sites packed to the picture's shape."""
+    aspect = FLOOR_ASPECT * (shot.size[0] / shot.size[1]) / (16 / 9)
+    twins = (twin.scene_twin() for twin in plant.twins.values())
+    return build_scene(twins, meshes=shot.meshes, mesh_folder=shot.mesh_folder, floor_aspect=aspect)
+
+
+def draw_plant(plant: Plant, out: Path, *, color_by: str = RUL, shot: Shot | None = None) -> SnapshotReport:
+    """The picture of a plant that is already known."""
+    shot = shot or Shot()
+    scene = scene_of(plant, shot)
+    overlay = Overlay(scene, plant.rules, color_by)
+    frame = overlay.frame(plant)
+    if out.suffix.lower() == ".glb":
+        _write(out, scene_glb(scene))
+    else:
+        probe.ready()
+        from PIL import Image
+
+        picture = Studio(scene, shot).picture(plant, overlay, frame)
+        import io
+
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", optimize=False)
+        _write(out, buffer.getvalue())
+    names = [State(i).name.lower() for i in range(len(State))]
+    counted = np.bincount(frame.states, minlength=len(State))
+    return SnapshotReport(
+        out=out,
+        size=shot.size,
+        seq=plant.seq,
+        time=plant.historical or plant.time,
+        twins=len(plant.twins),
+        parts=len(scene.parts),
+        counts={name: int(count) for name, count in zip(names, counted, strict=True) if count and name != "context"},
+        badges=tuple(badge.text for badge in frame.badges),
+        problems=(*_sentences(scene.problems), *frame.problems),
+        historical=bool(plant.historical),
+    )
+
+
+def _sentences(problems: Sequence[Problem]) -> list[str]:
+    return [problem.message for problem in problems]
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise BadFile(str(out), f"cannot be written ({error.strerror})", remedy="give a folder that you may write to") from error
+
+
+class Studio:
+    """Takes pictures of one scene; keeps the renderer for the next one. Close it."""
+
+    def __init__(self, scene: Scene, shot: Shot) -> None:
+        from twinloom.viewer.render import Renderer
+
+        self.scene, self.shot = scene, shot
+        self.renderer: Renderer = Renderer(scene, size=shot.size, theme=shot.theme, quality="report")
+
+    def close(self) -> None:
+        self.renderer.close()
+
+    def picture(self, plant: Plant, overlay: Overlay, frame: Frame) -> NDArray[np.uint8]:
+        """(height, width, 3) of the plant as judged."""
+        from twinloom.viewer import drawing
+
+        shot, scene = self.shot, self.scene
+        self.renderer.paint(overlay.colours(frame, shot.theme))
+        canvas = drawing.Canvas(shot.size, shot.theme, unit=min(shot.size[1] / 900, shot.size[0] / 1200))
+        if plant.historical:
+            drawing.draw_banner(canvas, f"HISTORICAL  ·  the plant as it was at {clock(plant.historical)}", CHROME[shot.theme].banner)
+        elif plant.lost_since:
+            drawing.draw_banner(canvas, f"NOT LIVE  ·  no connection since {clock(plant.lost_since)}", "#7a1f1f")
+        camera = self._camera()
+        self.renderer.look(camera)
+        picture = self.renderer.image()
+        busy = screen_boxes(scene, camera, shot.size)
+        drawing.draw_tags(canvas, tags(scene, camera, shot.size, canvas.unit))
+        drawing.draw_title(canvas, *titles(plant, scene))
+        drawing.draw_legend(canvas, frame.legend, busy)
+        if shot.close_up and shot.camera in ("overview", "all") and frame.badges and len(scene.parts) >= 12:
+            picture = self._pin(canvas, picture, plant, frame.badges[0], busy)
+        spots = [(badge, anchor_of(scene, badge.row, camera, shot.size)) for badge in frame.badges]
+        seen = [(badge, at) for badge, at in spots if at is not None]
+        placed: list[Placed] = drawing.place_badges(canvas, seen, busy)
+        drawing.draw_badges(canvas, placed)
+        return drawing.over(picture, canvas.image())
+
+    def _camera(self) -> Camera:
+        camera, scene, size = self.shot.camera, self.scene, self.shot.size
+        if isinstance(camera, Camera):
+            return camera
+        if camera in scene.row_of:
+            return camera_on(scene, scene.row_of[camera], size)
+        if camera not in (*PRESETS, "all"):
+            raise BadRequest(f"{camera!r} is neither a view nor a twin of the scene", remedy=f"use {', '.join(PRESETS)} or a twin id")
+        margins = (0.03, 0.13, 0.03, 0.05)
+        return fitted(corners(scene.bounds_of if len(scene.parts) else scene.bounds), size, view="overview" if camera == "all" else camera, margins=margins)
+
+    def _pin(
+        self, canvas: Canvas, picture: NDArray[np.uint8], plant: Plant, badge: Badge, busy: list[Rect]
+    ) -> NDArray[np.uint8]:
+        """The machine of the worst badge, close, where the overview leaves room; what is known of it below."""
+        from twinloom.viewer import drawing
+
+        w, h = round(canvas.px(300)), round(canvas.px(220))
+        lines = about(plant.twins[self.scene.parts[badge.row].twin], badge, self.scene.label_of(badge.row))
+        box = drawing.roomiest(canvas, (w, h + canvas.px(14 + 19 * len(lines))), busy)
+        if box is None:
+            return picture
+        unit = self.scene.parts[badge.row].unit
+        self.renderer.look(camera_on(self.scene, unit if unit >= 0 else badge.row, (w, h), margin=0.08))
+        small = self.renderer.image((w, h))
+        return drawing.pin(canvas, picture, small, box, lines, badge.state)
+
+
+def about(twin: TwinView, badge: Badge, label: str) -> list[str]:
+    """What the card of a twin says: its estimate with the interval and the advice, or what the badge says."""
+    if twin.rul is None:
+        return [badge.text, badge.detail] if badge.detail else [badge.text]
+    rul = twin.rul
+    found = [f"{label}: {life_left(rul.days)}", f"90 % between {rul.low:.0f} and {rul.high:.0f} days"]
+    return [*found, rul.recommendation] if rul.recommendation else found
+
+
+def screen_boxes(scene: Scene, camera: Camera, size: tuple[int, int]) -> list[Rect]:
+    """The pixels' rectangles of machines and of what stands alone, so that panels keep off them."""
+    rows = [row for row, part in enumerate(scene.parts) if part.role == "unit"]
+    if not rows:
+        return []
+    at, _ = camera.project(corners(scene.bounds_of[rows]), size)
+    at = at.reshape(len(rows), 8, 2)
+    return [(float(a[0]), float(a[1]), float(b[0]), float(b[1])) for a, b in zip(at.min(axis=1), at.max(axis=1), strict=True)]
+
+
+def titles(plant: Plant, scene: Scene) -> tuple[str, str]:
+    """Title and the line below it: what is shown, when, and which seq."""
+    units = sum(part.role == "unit" for part in scene.parts)
+    sites = sum(part.role == "site" for part in scene.parts)
+    if not scene.parts:
+        return "No twins yet", f"{plant.service}  ·  seq {plant.seq}"
+    where = f" in {sites} plants" if sites > 1 else ""
+    title = f"{units} machine{'s' if units != 1 else ''}{where}"
+    when = clock(plant.historical or plant.time)
+    state = "historical" if plant.historical else "not live" if plant.lost_since else "live"
+    return title, f"{when}  ·  seq {plant.seq}  ·  {state}"
+
+
+def clock(time: str) -> str:
+    """An ISO time as people read it, in UTC.
+
+    >>> clock("2026-11-23T18:40:02.123Z")
+    '2026-11-23 18:40:02 UTC'
+    """
+    return f"{time[:10]} {time[11:19]} UTC" if len(time) >= 19 else time
+
+
+def camera_on(scene: Scene, row: int, size: tuple[int, int], *, margin: float = 0.2) -> Camera:
+    """Close to one part and what belongs to it."""
+    rows = [row, *scene.children_of(row)]
+    unit = scene.parts[row].unit
+    boxes = scene.bounds_of[rows].copy()
+    if unit == row:  # less of the floor ring, more of the machine
+        middle = boxes[0].mean(axis=0)
+        boxes[0, :, :2] = middle[:2] + (boxes[0, :, :2] - middle[:2]) * 0.75
+    return fitted(corners(boxes), size, view="close", margins=(margin, margin, margin, margin))
+
+
+def anchor_of(scene: Scene, row: int, camera: Camera, size: tuple[int, int]) -> tuple[float, float] | None:
+    """The pixel that a part's leader line ends on: high in its middle; None when it is out of the picture."""
+    low, high = scene.bounds_of[row]
+    point = (low + high) / 2
+    point[2] = low[2] + 0.72 * (high[2] - low[2])
+    at, depth = camera.project(point, size)
+    x, y = at[0]
+    if depth[0] <= 0 or not (0 <= x < size[0] and 0 <= y < size[1]):
+        return None
+    return float(x), float(y)
+
+
+def tags(scene: Scene, camera: Camera, size: tuple[int, int], unit: float) -> list[Tag]:
+    """Names of sites below their front edge, and of machines where there is room for them."""
+    from twinloom.viewer.drawing import Tag
+
+    found: list[Tag] = []
+    for row, part in enumerate(scene.parts):
+        low, high = scene.bounds_of[row]
+        if part.role == "site":
+            at, depth = camera.project([[low[0], low[1], high[2]]], size)
+            if depth[0] > 0:
+                machines = sum(p.role == "unit" and _below(scene, i, row) for i, p in enumerate(scene.parts))
+                text = f"{part.name}" + (f"   {machines} machines" if machines else "")
+                found.append(Tag(text, (float(at[0, 0]) + 4 * unit, float(at[0, 1]) + 12 * unit), 15, True))
+        elif part.role == "unit":
+            at, depth = camera.project([[low[0], low[1] - 0.1, 0.0], [high[0], low[1] - 0.1, 0.0]], size)
+            if depth.min() > 0 and at[1, 0] - at[0, 0] > 46 * unit:
+                x, y = at.mean(axis=0)
+                found.append(Tag(part.name, (float(x), float(y) + 2 * unit), 10, anchor="ma"))
+    return found
+
+
+def _below(scene: Scene, row: int, above: int) -> bool:
+    while row >= 0:
+        if row == above:
+            return True
+        row = scene.parts[row].parent
+    return False

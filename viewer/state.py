@@ -1,0 +1,367 @@
+"""Values -> colours, badges and legend: one judgement for the window, the pictures and the web page.
+
+The thresholds are the service's alert rules, so that what is red has an alert and the other way round. Knows no renderer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinloom.twin.ids import label_of
+from twinloom.twin.instance import Json
+from twinloom.viewer.geometry import Material
+from twinloom.viewer.palettes import CHROME, LOOKS, RAMPS, State, Theme, rgb
+from twinloom.viewer.plant import Alert, Plant, Rule, TwinView
+from twinloom.viewer.scene import Scene, base_colours
+
+RUL, HEALTH = "rul", "health"
+RUL_PATH = "rul_days"
+SEVERITY = {"INFO": State.NOTICE, "WARNING": State.WARNING, "CRITICAL": State.CRITICAL}
+ZONES = {"A": State.HEALTHY, "B": State.HEALTHY, "C": State.WARNING, "D": State.CRITICAL, "UNKNOWN": State.UNKNOWN}
+PATTERN_ALPHA = {"solid": 255, "hatch": 251, "dots": 247}
+GHOST_ALPHA, HIDDEN_ALPHA = 127, 0
+"""The renderer reads the pattern from alpha: no blending, so no order of drawing matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What is written beside the part in `row`: `text` names it and its worst value, `detail` says more."""
+
+    row: int
+    text: str
+    detail: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    state: State
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """`ramp` (low, high) in `unit` for a property that no rule watches; else entries by threshold."""
+
+    title: str
+    unit: str
+    entries: tuple[LegendEntry, ...]
+    ramp: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The judgement of one instant. `states`, `numbers` by row; `worst` is the worst exception at or below a row."""
+
+    states: NDArray[np.uint8]
+    hatched: NDArray[np.bool_]
+    numbers: NDArray[np.float64]
+    worst: NDArray[np.uint8]
+    badges: tuple[Badge, ...]
+    legend: Legend
+    problems: tuple[str, ...]
+
+
+class Overlay:
+    """Judges a plant on a scene: `color_by` is "rul", "health" or a property path such as `temperature`."""
+
+    def __init__(self, scene: Scene, rules: Sequence[Rule], color_by: str = RUL, *, max_badges: int = 12) -> None:
+        self.scene, self.color_by, self.max_badges = scene, color_by, max_badges
+        self.path = RUL_PATH if color_by == RUL else "" if color_by == HEALTH else color_by
+        self.rules = tuple(rule for rule in rules if self.path and rule.value == self.path)
+        self._parents = np.array([part.parent for part in scene.parts], np.int32)
+
+    def frame(self, plant: Plant) -> Frame:
+        """The whole judgement, O(parts + alerts)."""
+        parts = self.scene.parts
+        states = np.zeros(len(parts), np.uint8)
+        hatched = np.zeros(len(parts), bool)
+        numbers = np.full(len(parts), np.nan)
+        for row, part in enumerate(parts):
+            twin = plant.twins.get(part.twin)
+            if twin is not None:
+                states[row], hatched[row], numbers[row] = self._judge(twin, plant)
+        alerts = self._alerts(plant)
+        for row, alert in alerts.items():
+            severity = SEVERITY.get(alert.severity, State.NOTICE)
+            if states[row] > State.CRITICAL or severity > states[row]:
+                hatched[row] |= states[row] == State.STALE
+                states[row] = severity
+        if plant.lost_since:
+            exceptional = (states >= State.NOTICE) & (states <= State.CRITICAL)
+            hatched |= exceptional
+            states[~exceptional & (states != State.CONTEXT)] = State.STALE
+        worst = self._roll_up(states)
+        ramp = None
+        if self.path and not self.rules and np.isfinite(numbers).any():
+            ramp = float(np.nanmin(numbers)), float(np.nanmax(numbers))
+        legend = self._legend(plant, states, numbers, ramp)
+        badges = self._badges(plant, states, numbers, alerts, legend.unit)
+        return Frame(states, hatched, numbers, worst, badges, legend, tuple(self._problems(plant)))
+
+    def colours(self, frame: Frame, theme: Theme, selected: Iterable[int] = ()) -> NDArray[np.uint32]:
+        """(parts, materials): RGBA as one little-endian number, for the renderer to take by face. Alpha is the pattern."""
+        base = np.concatenate([base_colours(theme), _themed(self.scene.palette, theme)]).astype(np.float64)
+        luminance = base @ [0.2126, 0.7152, 0.0722]
+        shade = np.clip(0.62 + 0.38 * luminance / 236.0, 0.55, 1.0)
+        looks = LOOKS[theme]
+        parts = len(self.scene.parts)
+        rgba = np.empty((parts, len(base), 4), np.uint8)
+        rgba[:, :, :3] = np.round(base)
+        rgba[:, :, 3] = 255
+        for state, look in looks.items():
+            rows = frame.states == state
+            if rows.any():
+                if look.colour:
+                    rgba[rows, :, :3] = np.round(rgb(look.colour)[None, :] * shade[:, None])
+                rgba[rows, :, 3] = PATTERN_ALPHA[look.pattern]
+        rgba[frame.hatched, :, 3] = PATTERN_ALPHA["hatch"]
+        if frame.legend.ramp is not None:
+            low, high = (rgb(c).astype(float) for c in RAMPS[theme])
+            share = ramp_share(frame.numbers, frame.legend.ramp)
+            rows = frame.states == State.RAMP
+            tint = low + (high - low) * share[rows, None]
+            rgba[rows, :, :3] = np.round(tint[:, None, :] * shade[None, :, None])
+        rgba[:, Material.HALO, :3] = np.round(base[Material.HALO])
+        rgba[:, Material.BEACON, :3] = np.round(base[Material.BEACON])
+        rgba[:, [Material.HALO, Material.BEACON], 3] = 255
+        for state in (State.NOTICE, State.WARNING, State.CRITICAL):
+            rows = frame.worst == state
+            rgba[rows, Material.HALO, :3] = rgba[rows, Material.BEACON, :3] = rgb(looks[state].colour)
+        for row in selected:
+            rgba[row, Material.HALO, :3] = rgb(CHROME[theme].select)
+        return rgba.view(np.uint32)[:, :, 0]
+
+    def _judge(self, twin: TwinView, plant: Plant) -> tuple[State, bool, float]:
+        if self.color_by == HEALTH:
+            if twin.rul is None and twin.health == "UNKNOWN":
+                return (State.STALE if twin.stale and self._expected(twin) else State.CONTEXT), False, math.nan
+            zone = twin.rul.health if twin.rul is not None else twin.health
+            return (State.STALE if twin.stale else ZONES.get(zone, State.UNKNOWN)), False, math.nan
+        if self.color_by == RUL:
+            if twin.rul is None:
+                expected = any(twin.is_a(rule.model) for rule in self.rules)
+                return (State.STALE if expected and twin.stale else State.UNKNOWN if expected else State.CONTEXT), False, math.nan
+            if twin.stale:
+                return State.STALE, False, twin.rul.days
+            if twin.rul.model_health == "DEGRADED":
+                state = self._severity(twin, twin.rul.days)
+                return (state if state > State.HEALTHY else State.DEGRADED), False, twin.rul.days
+            return self._severity(twin, twin.rul.days), False, twin.rul.days
+        value = twin.values.get(self.path)
+        if value is None:
+            return State.CONTEXT, False, math.nan
+        if value.number is None or not math.isfinite(value.number):
+            return State.UNKNOWN, False, math.nan
+        if value.stale or twin.stale:
+            return State.STALE, False, value.number
+        if value.quality == "BAD":
+            return State.BAD_QUALITY, False, value.number
+        if not self.rules:
+            return State.RAMP, False, value.number
+        return self._severity(twin, value.number), False, value.number
+
+    @staticmethod
+    def _expected(twin: TwinView) -> bool:
+        return twin.health != "UNKNOWN"
+
+    def _severity(self, twin: TwinView, number: float) -> State:
+        worst = State.HEALTHY
+        for rule in self.rules:
+            if twin.is_a(rule.model) and rule.broken_by(number):
+                worst = max(worst, SEVERITY.get(rule.severity, State.NOTICE))
+        return worst
+
+    def _alerts(self, plant: Plant) -> dict[int, Alert]:
+        """The worst standing alert of each row that this overlay speaks of."""
+        found: dict[int, Alert] = {}
+        for alert in plant.standing():
+            row = self.scene.row_of.get(alert.twin)
+            if row is not None and row not in found and (self.color_by in (RUL, HEALTH) or alert.path == self.path):
+                found[row] = alert
+        return found
+
+    def _roll_up(self, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        worst = np.where((states >= State.NOTICE) & (states <= State.CRITICAL), states, 0).astype(np.uint8)
+        for row in range(len(worst) - 1, -1, -1):  # children come after parents
+            parent = self._parents[row]
+            if parent >= 0 and worst[row] > worst[parent]:
+                worst[parent] = worst[row]
+        return worst
+
+    def _badges(
+        self, plant: Plant, states: NDArray[np.uint8], numbers: NDArray[np.float64], alerts: dict[int, Alert], unit: str
+    ) -> tuple[Badge, ...]:
+        marked = [row for row in range(len(states)) if State.NOTICE <= states[row] <= State.CRITICAL]
+        marked.sort(key=lambda row: (-int(states[row]), numbers[row] if np.isfinite(numbers[row]) else math.inf, row))
+        badges = [self._badge(row, plant, State(int(states[row])), alerts.get(row), unit) for row in marked[: self.max_badges]]
+        return tuple(badges)
+
+    def _badge(self, row: int, plant: Plant, state: State, alert: Alert | None, unit: str) -> Badge:
+        twin = plant.twins[self.scene.parts[row].twin]
+        label = self.scene.label_of(row)
+        own = alert is None or alert.path == self.path
+        if self.color_by in (RUL, HEALTH) and twin.rul is not None and (own or alert is None or alert.path == RUL_PATH):
+            text = f"{label} · {life_left(twin.rul.days)}"
+            detail = twin.rul.recommendation
+        elif alert is not None:
+            name = "" if own else f"{alert.path.replace('_', ' ').replace('.', ' ')} "
+            symbol = twin.values[alert.path].symbol if alert.path in twin.values else unit_symbol(alert.unit)
+            text = f"{label} · {name}{quantity(alert.value, symbol)}"
+            detail = alert.message.removeprefix(f"{alert.twin}: ")
+        elif self.path and (value := twin.values.get(self.path)) is not None and value.number is not None:
+            text, detail = f"{label} · {quantity(value.number, value.symbol or unit)}", ""
+        else:
+            text, detail = f"{label} · zone {twin.health}", ""
+        return Badge(row, text, detail, state)
+
+    def _legend(
+        self, plant: Plant, states: NDArray[np.uint8], numbers: NDArray[np.float64], ramp: tuple[float, float] | None
+    ) -> Legend:
+        counts = np.bincount(states, minlength=len(State))
+        looks = LOOKS["light"]
+        if self.color_by == HEALTH:
+            title, unit = "Health zone", "ISO 13374 zones"
+            labels = {State.HEALTHY: "A, B  fit", State.WARNING: "C  limited time", State.CRITICAL: "D  damage likely"}
+        elif self.color_by == RUL:
+            title, unit = "Remaining useful life", "days"
+            labels = threshold_labels(self.rules, "d")
+        else:
+            title = self.path.replace("_", " ").replace(".", " ").capitalize()
+            symbols = [t.values[self.path].symbol for t in plant.twins.values() if self.path in t.values]
+            unit = max(set(symbols), key=symbols.count) if symbols else ""
+            labels = threshold_labels(self.rules, unit)
+        for state in (State.CRITICAL, State.WARNING):
+            if self.color_by == RUL and state in labels and np.isnan(numbers[states == state]).any():
+                labels[state] += f" or a {looks[state].label} alert"
+        entries = [
+            LegendEntry(state, labels.get(state, looks[state].label), int(counts[state]))
+            for state in (State.CRITICAL, State.WARNING, State.NOTICE, State.HEALTHY)
+            if state in labels or counts[state]
+        ]
+        for state in (State.DEGRADED, State.STALE, State.BAD_QUALITY, State.UNKNOWN):
+            label = looks[state].label
+            if self.color_by == RUL and state == State.UNKNOWN:
+                label = "no estimate yet"
+            if counts[state]:
+                entries.append(LegendEntry(state, label, int(counts[state])))
+        return Legend(title, unit, tuple(entries), ramp)
+
+    def _problems(self, plant: Plant) -> Iterable[str]:
+        if self.path and self.path != RUL_PATH:
+            known = {path for fields in plant.fields.values() for path in fields}
+            if known and self.path not in known:
+                yield f"no model has a property {self.path}; everything is drawn without it"
+        for rule in plant.rules:
+            if rule.value == RUL_PATH or not plant.fields:
+                continue
+            fields = plant.fields.get(rule.model)
+            if fields is None:
+                yield f"rule {rule.name} watches the model {rule.model}, which does not exist"
+            elif rule.value not in fields:
+                yield f"rule {rule.name} watches {rule.value}, which {label_of(rule.model)} does not have"
+
+
+def _themed(palette: NDArray[np.uint8], theme: Theme) -> NDArray[np.float64]:
+    """A file's own colours, greyed by half so that no vendor's red machine passes for an alarm."""
+    colours = palette.astype(np.float64).reshape(-1, 3)
+    grey = colours @ np.array([[0.2126], [0.7152], [0.0722]])
+    muted = grey + (colours - grey) * 0.25
+    return muted if theme == "light" else muted * 0.6
+
+
+def ramp_share(numbers: NDArray[np.float64], ramp: tuple[float, float]) -> NDArray[np.float64]:
+    """Where `numbers` lie in `ramp`, 0 to 1; 0 for NaN."""
+    low, high = ramp
+    share: NDArray[np.float64] = np.nan_to_num((numbers - low) / (high - low) if high > low else numbers * 0.0)
+    return np.clip(share, 0.0, 1.0)
+
+
+def threshold_labels(rules: Sequence[Rule], unit: str) -> dict[State, str]:
+    """What each severity of `rules` means in `unit`: {CRITICAL: "< 14 d", WARNING: "14 to 30 d", HEALTHY: "≥ 30 d"}."""
+    labels: dict[State, str] = {}
+    below = sorted((r.below, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.below is not None)
+    above = sorted(((r.above, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.above is not None), reverse=True)
+    previous: float | None = None
+    for limit, state in below:
+        labels[state] = f"< {limit:g} {unit}" if previous is None else f"{previous:g} to {limit:g} {unit}"
+        previous = limit
+    healthy = f"≥ {previous:g} {unit}" if previous is not None else ""
+    previous = None
+    for limit, state in above:
+        text = f"> {limit:g} {unit}" if previous is None else f"{limit:g} to {previous:g} {unit}"
+        labels[state] = f"{labels[state]} or {text}" if state in labels else text
+        previous = limit
+    if previous is not None:
+        healthy = f"{healthy} and ≤ {previous:g} {unit}" if healthy else f"≤ {previous:g} {unit}"
+    if healthy:
+        labels[State.HEALTHY] = healthy
+    return {state: label.strip() for state, label in labels.items()}
+
+
+def life_left(days: float) -> str:
+    """`9 d left`; below two days in hours.
+
+    >>> life_left(9.4), life_left(0.5)
+    ('9 d left', '12 h left')
+    """
+    return f"{days:.0f} d left" if days >= 2 else f"{max(days, 0.0) * 24:.0f} h left"
+
+
+def quantity(value: float, symbol: str) -> str:
+    """A number to three digits with its unit.
+
+    >>> quantity(5.0678, "mm/s"), quantity(1500.2, "rpm")
+    ('5.07 mm/s', '1500 rpm')
+    """
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{min(digits, 4)}f} {symbol}".strip()
+
+
+def unit_symbol(unit: str) -> str:
+    """A display symbol where the API sent only a unit's name."""
+    return {"degreeCelsius": "°C", "percent": "%", "day": "d", "days": "d", "kilowatt": "kW"}.get(unit, unit)
+
+
+def overlay_spec(rules: Sequence[Rule], color_by: str = RUL, *, unit: str = "") -> dict[str, Json]:
+    """The same judgement as data, for renderers in other languages: states, looks of both themes, thresholds, ramp.
+
+    A value's state is the worst severity among `thresholds` of its path that it breaks; alpha never carries meaning there.
+    """
+    path = RUL_PATH if color_by == RUL else color_by
+    used = [rule for rule in rules if rule.value == path]
+    return {
+        "version": 1,
+        "colorBy": color_by,
+        "states": {
+            state.name.lower(): {
+                "rank": int(state),
+                "label": LOOKS["light"][state].label,
+                "pattern": LOOKS["light"][state].pattern,
+                "light": LOOKS["light"][state].colour or None,
+                "dark": LOOKS["dark"][state].colour or None,
+            }
+            for state in State
+        },
+        "severities": {name: state.name.lower() for name, state in SEVERITY.items()},
+        "zones": {name: state.name.lower() for name, state in ZONES.items()},
+        "thresholds": [
+            {"rule": r.name, "model": r.model, "path": r.value, "above": r.above, "below": r.below, "severity": r.severity}
+            for r in rules
+        ],
+        "labels": {state.name.lower(): label for state, label in threshold_labels(used, unit or ("d" if color_by == RUL else "")).items()},
+        "ramp": {theme: list(ends) for theme, ends in RAMPS.items()},
+        "materials": {
+            theme: ["#" + bytes(colour).hex() for colour in base_colours(theme)] for theme in ("light", "dark")
+        },
+        "chrome": {
+            theme: {name: getattr(CHROME[theme], name) for name in ("ground", "text", "faint", "panel", "edge", "banner", "select")}
+            for theme in ("light", "dark")
+        },
+    }
