@@ -1,0 +1,1 @@
+"""Operations turned into Python functions over the hot graph."""

@@ -1,0 +1,1 @@
+"""The generic layer of the schema: always there, whatever models are registered."""

@@ -1,0 +1,229 @@
+"""The command line. Each command reads its settings once, calls one function of a room and reports.
+
+Exit status: 0 done, 1 the run found failures (something lost, a file invalid), 2 bad input or a server that cannot be
+reached: one sentence on stderr, nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from twinloom.app.settings import Settings, read_settings
+from twinloom.twin.errors import BadRequest, TwinloomError
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="twinloom",
+    help="A digital twin of a plant: sensor, graph, remaining life, alert, work order and 3D in one process.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the databases.", show_default="twinloom-data")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings (see docs/guides/settings.md).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Url = Annotated[str, typer.Option(help="Address of a running server.")]
+Token = Annotated[str | None, typer.Option(envvar="TWINLOOM_TOKEN", help="Bearer token of that server.")]
+
+
+ColorBy = Annotated[str, typer.Option(help="`rul`, `health` or a numeric property.")]
+
+
+class Theme(StrEnum):
+    LIGHT = "light"
+    DARK = "dark"
+
+
+def main() -> None:
+    """Entry point: every TwinloomError becomes one sentence and exit status 2."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        app()
+    except TwinloomError as error:
+        typer.secho(f"twinloom: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+        sys.exit(2)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs `work` on uvloop where it is installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def settings_of(config: Path | None = None, **given: Any) -> Settings:
+    return read_settings(given, config=config)
+
+
+@app.command(epilog="Example: `twinloom demo --duration 30 --json --snapshot out.png`")
+def demo(
+    host: Host = None,
+    port: Port = None,
+    data: Annotated[Path | None, typer.Option(help="Folder to keep; without it a temporary one is used.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds to run; without it until Ctrl-C.", min=5)] = None,
+    as_json: AsJson = False,
+    snapshot: Annotated[Path | None, typer.Option(help="Write a picture (PNG) of the plant at the end.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated wear.")] = 7,
+    speedup: Annotated[float, typer.Option(help="Plant seconds per second; 86400: a day.", min=1)] = 86_400.0,
+    subscribers: Annotated[int, typer.Option(help="WebSocket subscribers besides the one on everything.", min=0)] = 0,
+) -> None:
+    """Three simulated plants, 47 CNC machines over OPC UA: live values, scores, alerts, work orders, 3D."""
+    from twinloom.app.demo import DemoOptions, run_demo
+
+    options = DemoOptions(
+        host=host or "127.0.0.1", port=8000 if port is None else port, data=data, duration_s=duration, as_json=as_json,
+        snapshot=snapshot, seed=seed, speedup=speedup, subscribers=subscribers,
+    )  # fmt: skip
+    raise typer.Exit(run(run_demo(options)))
+
+
+@app.command(epilog="Example: `TWINLOOM_TOKENS=$(openssl rand -hex 24) twinloom serve --data plant`")
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data: Data = None,
+    config: Config = None,
+    development: Annotated[bool | None, typer.Option(help="GraphiQL, introspection.", show_default="off")] = None,
+    authentication: Annotated[bool | None, typer.Option(help="Ask for a bearer token.", show_default="on")] = None,
+) -> None:
+    """Serve the twins of a data folder: GraphQL, subscriptions, web page, sources, scoring."""
+    from twinloom.app.server import serve as serve_until_stopped
+
+    settings = settings_of(
+        config, host=host, port=port, data=data, development=development, authentication=authentication
+    )
+    run(serve_until_stopped(settings))
+
+
+@app.command("import", epilog="Example: `twinloom import examples/cnc/plant.yaml --data plant`")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A plant file (YAML), or `cnc` for the example that comes along.")],
+    data: Data = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load models, twins and relationships into the graph store: all of a file or nothing."""
+    from twinloom.app.transfer import import_plant
+
+    report = run(import_plant(file, settings_of(config, data=data)))
+    typer.echo(
+        json.dumps(report)
+        if as_json
+        else "imported {models} models, {twins} twins, {relationships} relationships".format(**report)
+    )
+
+
+@app.command(epilog="Example: `twinloom validate examples/cnc/models/*.json`")
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="DTDL files or folders of them; together they must be complete.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check DTDL models: every defect with file, line, rule and remedy."""
+    from twinloom.app.validation import validate_files
+
+    raise typer.Exit(validate_files(files, as_json=as_json))
+
+
+@app.command(epilog="Example: `twinloom snapshot plant.png --color-by rul --theme light`")
+def snapshot(
+    out: Annotated[Path, typer.Argument(help="The picture to write (PNG).")],
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = None,
+    color_by: ColorBy = "rul",
+    theme: Annotated[Theme, typer.Option(help="`light` for reports, `dark` for screens.")] = Theme.LIGHT,
+    width: Annotated[int, typer.Option(min=320, max=7680)] = 1600,
+    height: Annotated[int, typer.Option(min=240, max=4320)] = 900,
+    camera: Annotated[str, typer.Option(help="`overview`, front, top, left, right, or a twin id.")] = "overview",
+    at: Annotated[datetime | None, typer.Option(help="A past time (UTC) instead of now.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A picture of the plant as it is now, without a display."""
+    from twinloom.viewer.snapshot import snapshot as take
+
+    moment = at.replace(tzinfo=UTC) if at else None
+    report = take(url, token, out, color_by=color_by, theme=theme.value, size=(width, height), camera=camera, at=moment)
+    typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
+
+
+@app.command(epilog="Example: `twinloom view --url http://127.0.0.1:8000`")
+def view(
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = None,
+    color_by: ColorBy = "rul",
+    theme: Annotated[Theme, typer.Option(help="`light` or `dark`.")] = Theme.DARK,
+) -> None:
+    """The live window: what is wrong is found at once, a click shows the twin."""
+    from twinloom.viewer.window import view as open_window
+
+    open_window(url, token, color_by=color_by, theme=theme.value)
+
+
+train = typer.Typer(help="Train the RUL models anew (extra `train`).", no_args_is_help=True)
+app.add_typer(train, name="train", epilog="Example: `twinloom train cnc --docs docs/prognostics`")
+
+
+@train.command("cnc", epilog="Example: `twinloom train cnc --out spindle.onnx --docs cards`")
+def train_cnc(
+    out: Annotated[Path, typer.Option(help="The model to write (ONNX).")] = Path("cnc-spindle.onnx"),
+    lite: Annotated[Path | None, typer.Option(help="Also train the one that needs no history.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder for the model card and its plots.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of machines and nets.", show_default="the card's")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """CNC spindles, from the synthetic fleet: several minutes on one core."""
+    try:
+        from twinloom.prognostics.train import cnc
+    except ImportError as error:
+        raise BadRequest(f"{error.name} is not installed", remedy="pip install 'twinloom[train]'") from None
+
+    figures = cnc.train_cnc(out, lite, seed=seed or cnc.SEED, docs=docs, say=lambda text: typer.echo(text, err=True))
+    if as_json:
+        typer.echo(json.dumps(figures))
+
+
+@app.command(epilog="Example: `twinloom check --config plant.toml`")
+def check(data: Data = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Read every setting and file that `serve` would, open nothing for writing, and say what is wrong."""
+    from twinloom.app.bootstrap import check_settings
+
+    report = check_settings(settings_of(config, data=data))
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        for name, value in report.items():
+            typer.echo(f"{name:<12} {value}")
+
+
+@app.command(epilog="Example: `twinloom bench graph --json`")
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Files of benchmarks/; all without a name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the figures of the design beside their peers (needs a source checkout)."""
+    from twinloom.app.bench import run_benchmarks
+
+    raise typer.Exit(run_benchmarks(names or [], as_json=as_json))
+
+
+if __name__ == "__main__":
+    main()

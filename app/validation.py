@@ -1,0 +1,57 @@
+"""`twinloom validate`: DTDL files through the parser, a report for people or for CI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from twinloom.twin.dtdl import Document, DtdlError, parse
+from twinloom.twin.errors import BadFile
+
+
+def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
+    """0 when the files together are valid, 1 when not. Raises BadFile for one that cannot be read."""
+    files = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
+    if not files:
+        raise BadFile(str(paths[0]), "holds no .json file", remedy="name DTDL files or a folder of them")
+    documents = []
+    for file in files:
+        try:
+            documents.append(Document(file.read_bytes(), str(file)))
+        except OSError as error:
+            raise BadFile(str(file), f"cannot be read ({error.strerror})", remedy="name an existing file") from None
+    try:
+        models = parse(documents)
+    except DtdlError as error:
+        if as_json:
+            defects = [
+                {
+                    "file": d.file,
+                    "line": d.line,
+                    "path": d.path,
+                    "code": d.code,
+                    "message": d.message,
+                    "remedy": d.remedy,
+                }
+                for d in error.errors
+            ]
+            print(json.dumps({"valid": False, "files": len(files), "defects": defects}))
+            return 1
+        console = Console(highlight=False)
+        for defect in error.errors:
+            place = f"{defect.file or 'document'}:{defect.line}" if defect.line else (defect.file or "document")
+            console.print(f"[bold]{escape(place)}[/] {escape(defect.path)} [red]{escape(defect.code)}[/]")
+            console.print(f"    {escape(defect.message)}")
+            if defect.remedy:
+                console.print(f"    [green]{escape(defect.remedy)}[/]")
+        console.print(f"[red]{len(error.errors)} defects in {len(files)} files[/]")
+        return 1
+    if as_json:
+        print(json.dumps({"valid": True, "files": len(files), "interfaces": len(models)}))
+    else:
+        Console(highlight=False).print(f"[green]valid[/]: {len(models)} interfaces in {len(files)} files")
+    return 0
