@@ -111,6 +111,7 @@ class _Run:
                     await self._snapshot(url)
                 records = await self.simulators.stop()
                 await asyncio.sleep(SETTLE_S)
+                self.figures.take_values(service)
                 self.figures.lost = census.lost(records)
         finally:
             await self.simulators.stop()

@@ -43,14 +43,19 @@ class Figures:
     def take(self, service: Service) -> None:
         """Reads the service's counters."""
         metrics = service.metrics
-        self.received, self.applied, self.gaps = metrics.received, metrics.applied, metrics.gaps
-        self.dropped = dict(metrics.dropped)
+        self.take_values(service)
+        self.gaps = metrics.gaps
         self.predictions = sum(metrics.predictions.values())
         self.alerts = metrics.alerts.get("raised", 0)
         self.work_orders = metrics.work_orders.get("opened", 0)
         now = time.monotonic()
         since = self.started + (self.first_value_s or 0.0)
         self.values_per_s = self.applied / max(now - since, 1e-9)
+
+    def take_values(self, service: Service) -> None:
+        """Reads only what was received, applied and dropped; once nothing is under way, they add up."""
+        metrics = service.metrics
+        self.received, self.applied, self.dropped = metrics.received, metrics.applied, dict(metrics.dropped)
 
     def report(self) -> dict[str, Any]:
         """The JSON object of `--json`."""

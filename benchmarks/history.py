@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import tempfile
 import time
@@ -68,3 +69,8 @@ async def _measure(path: Path, points: int) -> list[dict[str, Any]]:
         )  # fmt: skip
     await history.close()
     return out
+
+
+if __name__ == "__main__":
+    for line in run():
+        print(json.dumps(line), flush=True)

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS gaps (
 );
 """
 
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "threads": "2",
     "memory_limit": "512MB",
     # Nothing may be fetched from anywhere: DuckDB would look for extensions on the network.
@@ -183,7 +183,9 @@ class DuckdbHistory:
         try:
             connection.execute("BEGIN")
             if new:
-                _insert_lists(connection, "INSERT INTO series SELECT unnest(?), unnest(?), unnest(?)", new)
+                # A commit that failed may have happened all the same.
+                statement = "INSERT INTO series SELECT unnest(?), unnest(?), unnest(?) ON CONFLICT DO NOTHING"
+                _insert_lists(connection, statement, new)
             work(connection)
             connection.execute("COMMIT")
         except duckdb.Error as error:

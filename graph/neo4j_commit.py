@@ -45,7 +45,7 @@ from twinloom.twin.instance import Json
 BATCH = 2000
 """Rows in one UNWIND."""
 
-CYPHER: dict[str, str] = {
+CYPHER: dict[str, Any] = {  # Any: the driver's types ask for literals in the code, these are literals in files
     file.name.removesuffix(".cypher"): file.read_text("utf-8")
     for file in (files("twinloom.graph") / "cypher").iterdir()
     if file.name.endswith(".cypher")

@@ -172,7 +172,7 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0][:300]
 
 
-async def _drained(transaction: AsyncManagedTransaction, statement: str) -> None:
+async def _drained(transaction: AsyncManagedTransaction, statement: Any) -> None:
     await (await transaction.run(statement)).consume()
 
 
@@ -206,7 +206,8 @@ async def _log(transaction: AsyncManagedTransaction, after: int, limit: int) -> 
 async def _query(
     transaction: AsyncManagedTransaction, cypher: str, parameters: Mapping[str, Json], limit: int
 ) -> list[dict[str, Json]]:
-    result = await transaction.run(cypher, dict(parameters))
+    text: Any = cypher  # a reader's own, in a read-only transaction
+    result = await transaction.run(text, dict(parameters))
     keys = result.keys()
     found = [{key: _plain(record[key]) for key in keys} for record in await result.fetch(limit)]
     await result.consume()
@@ -217,10 +218,11 @@ def _plain(value: Any) -> Json:
     """A Cypher value as JSON: nodes and relationships as their properties, times and points as text."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple) and not hasattr(value, "srid"):
+    if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping | neo4j.graph.Entity):
         return {key: _plain(value[key]) for key in value}
     if isinstance(value, neo4j.graph.Path):
         return [_plain(node) for node in value.nodes]
-    return value.iso_format() if hasattr(value, "iso_format") else str(value)
+    to_text = getattr(value, "iso_format", None)
+    return to_text() if to_text is not None else str(value)

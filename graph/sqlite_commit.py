@@ -167,8 +167,8 @@ def _create_relationships(connection: sqlite3.Connection, changes: Sequence[PutR
 
 def _why_no_relationship(connection: sqlite3.Connection, changes: Sequence[PutRelationship]) -> Conflict | NotFound:
     seen: set[tuple[str, str]] = set()
-    for change in changes:
-        edge = change.relationship
+    taken = changes[-1].relationship
+    for edge in (change.relationship for change in changes):
         for end in (edge.source, edge.target):
             if not connection.execute("SELECT 1 FROM twins WHERE id = ?", (end,)).fetchone():
                 return NotFound(f"there is no twin {end!r}", remedy="create it first, or check the id")
@@ -176,10 +176,10 @@ def _why_no_relationship(connection: sqlite3.Connection, changes: Sequence[PutRe
             "SELECT seq FROM relationships WHERE source = ? AND id = ?", (edge.source, edge.id)
         ).fetchone()
         if (edge.source, edge.id) in seen or (stored and stored[0] != edge.seq):
+            taken = edge
             break
         seen.add((edge.source, edge.id))
-    edge = change.relationship
-    return Conflict(f"{edge.source!r} already has a relationship {edge.id!r}", remedy="choose another id")
+    return Conflict(f"{taken.source!r} already has a relationship {taken.id!r}", remedy="choose another id")
 
 
 def _update_relationships(connection: sqlite3.Connection, changes: Sequence[PutRelationship]) -> None:

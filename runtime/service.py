@@ -26,6 +26,7 @@ from twinloom.runtime.feed import Feed
 from twinloom.runtime.historian import Historian
 from twinloom.runtime.limits import Limits
 from twinloom.runtime.metrics import Metrics
+from twinloom.runtime.migration import MIGRATION, MIGRATION_UNDO, Migrations
 from twinloom.runtime.orders import Orders
 from twinloom.runtime.outcome import Outcome
 from twinloom.runtime.pipeline import Pipeline
@@ -153,6 +154,7 @@ class Service:
         self.orders = Orders(
             self.hot, self.commits, self.alerts, self.work_orders, self.estimates, self.actuation, limits
         )
+        self.migrations = Migrations(self.hot, self.commits, self.clock)
         self._orders_changed = asyncio.Event()
         self._drain_s = 10.0
         self._ready = asyncio.Event()
@@ -274,6 +276,7 @@ class Service:
         self.work_orders.load(records.get(WORK_ORDER, ()))
         self.alerts.load(records.get(ALERT, ()))
         self.orders.load(records.get(OUTCOME, ()), (key for key, _ in records.get(DECOMMISSIONED, ())))
+        self.migrations.load(records.get(MIGRATION, ()), records.get(MIGRATION_UNDO, ()))
         self.scorer.load(dict(records.get(FEATURES, ())))
         self.scorer.prepare()
         self.alerts.start(self.commits)
@@ -287,6 +290,7 @@ class Service:
                 core = [
                     group.create_task(self.commits.run(), name="commits"),
                     group.create_task(self.actuation.run(), name="actuation"),
+                    group.create_task(self.migrations.run(), name="migrations"),
                     group.create_task(self.pipeline.run(), name="pipeline"),
                     group.create_task(self.pipeline.score(), name="scoring"),
                     group.create_task(self.pipeline.tick(), name="alert tick"),
