@@ -401,7 +401,7 @@ _CODES = """
     BTU=britishThermalUnit GRM=gram KGM=kilogram MGM=milligram MC=microgram TNE=tonne LBR=massPound LTR=litre
     MLT=millilitre MTQ=cubicMetre CMQ=cubicCentimetre INQ=cubicInch FTQ=cubicFoot GLL=gallon OZA=fluidOunce
     L2=litrePerMinute E32=litrePerHour G51=litrePerSecond MQH=cubicMetrePerHour MQS=cubicMetrePerSecond
-    G53=cubicMetrePerMinute 41=millilitrePerMinute G54=millilitrePerSecond G55=millilitrePerHour
+    G53=cubicMetrePerMinute 41=millilitrePerMinute 40=millilitrePerSecond G55=millilitrePerHour
     2L=cubicFootPerMinute G2=gallonPerMinute G50=gallonPerHour KGS=kilogramPerSecond E93=kilogramPerHour
     MTK=squareMetre CMK=squareCentimetre MMK=squareMillimetre KMK=squareKilometre HAR=hectare ACR=acre
     INK=squareInch FTK=squareFoot DD=degreeOfArc C81=radian D61=minuteOfArc D62=secondOfArc P1=percent
@@ -411,7 +411,10 @@ _CODES = """
     A93=gramPerCubicMetre GP=milligramPerCubicMetre GQ=microgramPerCubicMetre BQL=becquerel A95=gray D13=sievert
     2N=decibel M72=bel A99=bit AD=byte B10=bitPerSecond P93=bytePerSecond D46=voltAmpere KVA=kilovoltAmpere
     MVA=megavoltAmpere D44=voltAmpereReactive KVR=kilovoltAmpereReactive MAR=megavoltAmpereReactive
-    D54=wattPerSquareMetre
+    D54=wattPerSquareMetre M46=revolutionPerMinute M60=metrePerHour M62=kilometrePerSecond
+    M58=milePerSecond M39=centimetrePerSecondSquared A12=astronomicalUnit F13=slug 2B=radianPerSecondSquared C78=pound
+    L40=ounce L94=ton F27=gramPerHour F29=gramPerSecond 4U=massPoundPerHour B71=megaelectronvolt
+    H75=decapascal KTM=kilometre
 """
 
 UNECE_CODES: dict[str, str] = dict(pair.split("=") for pair in _CODES.split())

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import pint
 
 _LONGEST = 64
-_FACTOR = re.compile(r"\s*([*·/ ]|)\s*(1|[A-Za-z_°%µμΩ′″₀-₉]+)((?:\*\*|\^)-?[1-9]|⁻?[¹²³⁴]|)")
-_PRODUCT = re.compile(rf"{_FACTOR.pattern.replace('|)', '|)', 1)}(?:(?=\s*[*·/ ]){_FACTOR.pattern})*")
+_NAME = r"(1|[A-Za-z_°%µμΩ′″₀-₉]+)((?:\*\*|\^)-?[1-9]|⁻?[¹²³⁴]|)"
+_NEXT = rf" *([*·/ ]) *{_NAME}"
+_PRODUCT = re.compile(rf"{_NAME}(?:{_NEXT})*")
+_FACTOR = re.compile(rf"(?:^| *([*·/ ]) *){_NAME}")
 _SUPERSCRIPTS = str.maketrans("⁻¹²³⁴", "-1234")
 _ANGLES = frozenset({"radian", "degree", "turn", "arcminute", "arcsecond", "grade", "angular_degree", "revolution"})
 

@@ -54,7 +54,7 @@ def pointer(base: str, step: str | int) -> str:
 class Checker:
     """The compiled checks of one Interface. Stateless after `__init__`; use from any thread."""
 
-    __slots__ = ("_components", "_fits", "_interface", "_models", "_relationships", "_required")
+    __slots__ = ("_components", "_fits", "_interface", "_models", "_relationships")
 
     def __init__(self, models: Models, interface: Interface) -> None:
         self._models = models
@@ -67,9 +67,6 @@ class Checker:
             elif isinstance(content, ComponentType):
                 self._components[name] = content.model
                 self._fits[name] = models.checker(content.model)._fits_component
-        self._required = tuple(
-            name for name, content in interface.contents.items() if isinstance(content, Property) and content.required
-        )
         self._relationships: dict[str, dict[str, Fits]] = {
             name: {key: compiled(held.schema) for key, held in content.properties.items()}
             for name, content in interface.contents.items()
@@ -77,7 +74,7 @@ class Checker:
         }
 
     def check_twin(self, properties: Mapping[str, Json]) -> None:
-        """Every problem of a twin's properties: unknown names, wrong values, missing required ones."""
+        """Returns when a twin may have these properties; raises Violation with every problem otherwise."""
         try:
             if not self._fits_component(properties):
                 raise Violation(tuple(self._twin_problems(properties, "")))
@@ -85,16 +82,16 @@ class Checker:
             raise _too_deep("") from error
 
     def _fits_component(self, value: Json) -> bool:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             return False
         fits = self._fits
         for name, inner in value.items():
             test = fits.get(name)
             if test is None or not test(inner):
                 return False
-        return all(name in value for name in self._required)
+        return True
 
-    def _twin_problems(self, properties: Mapping[str, Json], at: str, *, whole: bool = True) -> Iterator[Defect]:
+    def _twin_problems(self, properties: Mapping[str, Json], at: str) -> Iterator[Defect]:
         for name, value in properties.items():
             here = pointer(at, name)
             content = self._interface.contents.get(name)
@@ -102,7 +99,7 @@ class Checker:
                 if not self._fits[name](value):
                     yield from self._declared(content, problems(content.schema, value, here))
             elif isinstance(content, ComponentType):
-                if type(value) is dict:
+                if isinstance(value, Mapping):
                     yield from self._models.checker(content.model)._twin_problems(value, here)
                 else:
                     yield self._problem(
@@ -110,20 +107,19 @@ class Checker:
                     )
             else:
                 yield self._unknown(name, here)
-        for name in self._required if whole else ():
-            if name not in properties:
-                content = self._interface.contents[name]
-                message = f"{name} is required by {self._interface.id}"
-                yield self._problem("requiredMissing", content, pointer(at, name), message, "give it a value")
 
-    def check_value(self, path: str, value: Json, *, by_client: bool) -> None:
-        """One value at a dotted path; `by_client`: Telemetry and read-only Properties are refused."""
+    def check_value(self, path: str, value: Json, *, by_client: bool, at: str = "") -> None:
+        """One value at a dotted path; `by_client`: Telemetry and read-only Properties are refused.
+
+        `at` is the pointer of the component that holds the path.
+        """
         head, dot, rest = path.partition(".")
         if dot and head in self._components:
-            self._models.checker(self._components[head]).check_value(rest, value, by_client=by_client)
+            inner = self._models.checker(self._components[head])
+            inner.check_value(rest, value, by_client=by_client, at=pointer(at, head))
             return
         fits = self._fits.get(path)
-        here = pointer("", path)
+        here = pointer(at, path)
         if fits is None:
             raise Violation((self._unknown(path, here),))
         content = self._interface.contents[path]
@@ -137,7 +133,7 @@ class Checker:
                 raise Violation((self._problem("notWritable", content, here, message, remedy),))
         try:
             if not fits(value):
-                raise Violation(tuple(self._twin_problems({path: value}, "", whole=False)))
+                raise Violation(tuple(self._twin_problems({path: value}, at)))
         except RecursionError as error:
             raise _too_deep(here) from error
 
@@ -177,11 +173,7 @@ class Checker:
                 yield self._problem("unknownName", content, here, message, f"its properties: {known}")
             elif not test(value):
                 held = content.properties[key]
-                yield from (self._declared(held, problems(held.schema, value, here)))
-        for key, held in content.properties.items():
-            if held.required and key not in properties:
-                here = pointer("/properties", key)
-                yield self._problem("requiredMissing", held, here, f"{key} is required", "give it a value")
+                yield from self._declared(held, problems(held.schema, value, here))
 
     def check_multiplicities(self, counts: Mapping[str, int]) -> None:
         """A twin as a whole: `counts` is how many relationships it has of each name (absent: none)."""
@@ -309,7 +301,7 @@ def _fits_object(fields: Mapping[str, Fits], required: Sequence[str]) -> Fits:
             test = get(name)
             if test is None or not test(inner):
                 return False
-        return all(name in value for name in required)
+        return not required or all(name in value for name in required)
 
     return fits
 

@@ -51,8 +51,6 @@ class Property(Element):
     schema: Schema
     writable: bool = False
     unit: str = ""
-    required: bool = False
-    """True when the requirement extension makes the Property required."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

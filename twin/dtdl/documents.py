@@ -19,7 +19,7 @@ from twinloom.twin.instance import Json
 MAX_DEPTH = 250
 """Levels of nesting. The deepest valid model needs fewer than 120; what is accepted must also be writable by orjson."""
 
-MAX_NODES = 3_000_000
+MAX_NODES = 2_000_000
 """JSON values of one call. Parsed JSON may share subtrees and so stand for exponentially many values."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+|\n', re.DOTALL)

@@ -198,19 +198,25 @@ class Reader:
         for item in values[:1]:
             if not isinstance(item, str):
                 report("identifierNotString", "", "the value is no string", "write a DTMI")
+            elif item in node.context.vocabulary.terms:
+                node.literals[name] = node.context.vocabulary.terms[item]
             elif not USER_ID[node.version].fullmatch(item) or len(item) > ID_LONGEST:
-                report(
-                    "identifierNotDtmi", "", f"{item[:80]!r} is no DTMI", "write one such as dtmi:com:example:Room;1"
-                )
+                message = f"{item[:80]!r} is no DTMI"
+                report("identifierNotDtmi", "", message, "write one such as dtmi:com:example:Room;1")
             else:
                 node.literals[name] = item
 
     def _term(self, node: Node, name: str, value: Json, report: literals.Report) -> None:
-        values = value if isinstance(value, list) else [value]
+        values = [item for _, item in literals.values_of(value)]
         if len(values) != 1 or not isinstance(values[0], str):
             report("identifierNotString", "", "the value is not one string", "write the name of a property")
+            return
+        dtmi = node.context.vocabulary.terms.get(values[0], values[0])
+        if ":" in dtmi:
+            node.literals[name] = dtmi
         else:
-            node.literals[name] = node.context.vocabulary.terms.get(values[0], values[0])
+            message = f"{dtmi[:80]!r} is neither a term of the context nor a DTMI"
+            report("identifierNotUri", "", message, "write the name of a property")
 
     def _links(self, node: Node, name: str, prop: Prop, value: Json, at: str) -> None:
         values = literals.values_of(value)

@@ -25,7 +25,6 @@ _DURATION = re.compile(
     r"(?:T(?!\Z)(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?",
     re.ASCII,
 )
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATE_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
 )
@@ -91,7 +90,10 @@ def _decimal(value: Json) -> bool:
 
 
 def _date(value: Json) -> bool:
-    return type(value) is str and _DATE.fullmatch(value) is not None and _parses(date.fromisoformat, value)
+    # Python also reads 20260131 and 2026-W05-6, which RFC 3339 has not
+    if type(value) is not str or len(value) != 10 or not value[4] == value[7] == "-" or not value.isascii():
+        return False
+    return _parses(date.fromisoformat, value)
 
 
 def _date_time(value: Json) -> bool:
