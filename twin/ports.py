@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-from twinloom.twin.assessments import WorkOrder
+from twinloom.twin.assessments import Severity, WorkOrder
 from twinloom.twin.ids import TwinId
 from twinloom.twin.instance import Json
 from twinloom.twin.readings import Gap, ReadingBatch
@@ -76,11 +76,44 @@ class ReadingSink(Protocol):
         """Takes a batch; waits while the pipeline is full (the queue is bounded)."""
         ...
 
+    async def durable(self) -> None:
+        """Returns once everything that was accepted before the call is in the history on disk.
+
+        A source that can redeliver acknowledges after this, never before. It waits as long as the history is away.
+        """
+        ...
+
     async def mark_gap(self, gap: Gap) -> None: ...
 
     async def report(self, status: SourceStatus, twins: Sequence[TwinId]) -> None:
         """Tells the core that the source's state changed; values of `twins` are stale unless it is live."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class MachineAlarm:
+    """What a machine says of an alarm of its own (OPC UA Alarms & Conditions). `key` names the condition for good.
+
+    `twin` is '' when the alarm's source is no twin. `active` goes up and down with the condition; `acknowledged` is the
+    machine's own acknowledgement.
+    """
+
+    source: str
+    key: str
+    twin: TwinId
+    name: str
+    message: str
+    severity: Severity
+    active: bool
+    acknowledged: bool
+    time_ns: int
+
+
+@runtime_checkable
+class AlarmSink(Protocol):
+    """A `ReadingSink` that also takes the machines' own alarms; a source with alarms asks whether its sink is one."""
+
+    async def alarm(self, alarm: MachineAlarm) -> None: ...
 
 
 class Source(Protocol):

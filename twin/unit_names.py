@@ -417,5 +417,5 @@ _CODES = """
     H75=decapascal KTM=kilometre
 """
 
-UNECE_CODES: dict[str, str] = dict(pair.split("=") for pair in _CODES.split())
+UNECE_CODES: dict[str, str] = {code: name for code, _, name in (pair.partition("=") for pair in _CODES.split())}
 """UNECE Recommendation 20 common codes, as OPC UA's EngineeringUnits use them (namespace .../UA/units/un/cefact)."""

@@ -204,7 +204,8 @@ def _dimensions(unit: pint.Unit) -> tuple[str, ...]:
     """Pint's dimensions plus the two that pint holds for dimensionless."""
     angle = bits = 0.0
     for name, exponent in unit._units.items():
-        angle += exponent * (name in _ANGLES or name.startswith("revolutions_per"))
-        bits += exponent * name.endswith(("bit", "byte"))
+        power = float(str(exponent))
+        angle += power * (name in _ANGLES or name.startswith("revolutions_per"))
+        bits += power * name.endswith(("bit", "byte"))
     found = [f"{name}^{exponent:g}" for name, exponent in sorted(unit.dimensionality.items())]
     return (*found, f"[angle]^{angle:g}", f"[information]^{bits:g}")

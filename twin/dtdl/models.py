@@ -115,7 +115,9 @@ class Models:
         if found is None:
             from twinloom.twin.dtdl.check import Checker
 
-            found = self._checkers[ModelId(model)] = Checker(self, self.interface(model))
+            # pyright meets this file twice, here and through .editable, and takes the two for different classes.
+            found = Checker(self, self.interface(model))  # pyright: ignore[reportArgumentType]
+            self._checkers[ModelId(model)] = found
         return found
 
     def check_twin(self, model: str, properties: Mapping[str, Json]) -> None:
