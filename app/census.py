@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 
 import numpy as np
@@ -30,7 +31,7 @@ class Census:
         self._counts = np.zeros(size, np.int64)
         self._first_ns = np.full(size, NEVER)
         self._skipped = 0
-        self._seen = asyncio.Event()
+        self._first: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -43,8 +44,9 @@ class Census:
             counting.cancel()
             census._subscription.close()
 
-    async def first_value(self) -> None:
-        await self._seen.wait()
+    async def first_value(self) -> float:
+        """When the first value came (`time.monotonic`), as soon as it did."""
+        return await self._first
 
     def machines(self, count: int) -> list[str]:
         """`count` machine ids, round and round."""
@@ -72,7 +74,8 @@ class Census:
                 case ReadingsFolded():
                     np.add.at(self._counts, item.slots, 1)
                     np.minimum.at(self._first_ns, item.slots, item.source_times_ns)
-                    self._seen.set()
+                    if not self._first.done():
+                        self._first.set_result(time.monotonic())
                 case Missed() | LogGap():
                     self._skipped += getattr(item, "count", 1)
                 case _:

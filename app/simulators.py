@@ -34,8 +34,8 @@ class Simulators:
     ports: dict[str, int] = field(default_factory=dict)
     _processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def start(self, plants: tuple[str, ...]) -> None:
-        """Starts one process a plant and waits until each listens. Raises SourceUnavailable naming the log."""
+    async def launch(self, plants: tuple[str, ...]) -> None:
+        """Starts one process a plant; their `ports` stand from now on."""
         for number, plant in enumerate(plants):
             self.ports[plant] = free_port()
             command = [
@@ -48,9 +48,11 @@ class Simulators:
                 self._processes[plant] = await asyncio.create_subprocess_exec(
                     *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
-        async with asyncio.TaskGroup() as group:
-            for plant in plants:
-                group.create_task(self._wait_until_listening(plant))
+
+    async def listening(self) -> None:
+        """Waits until each listens. Raises SourceUnavailable naming the log of one that does not."""
+        for plant in self.ports:
+            await self._wait_until_listening(plant)
 
     async def stop(self) -> dict[str, Record]:
         """Ends them politely (they stop writing, let the last values out, then exit); their ledgers by plant."""
