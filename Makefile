@@ -17,7 +17,7 @@ demo:
 
 test:
 	@tools/setup.sh dev
-	@$(PY)/pytest -q -m "not slow" $(ARGS)
+	@$(PY)/pytest -q -n 2 -m "not slow" $(ARGS)
 
 test-slow:
 	@tools/setup.sh dev

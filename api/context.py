@@ -18,6 +18,7 @@ from twinloom.twin.errors import BadRequest, NotFound, TwinloomError
 from twinloom.twin.ids import ModelId, TwinId
 
 if TYPE_CHECKING:
+    from twinloom.api.engine import Edition
     from twinloom.api.services import Services
     from twinloom.graph.hot import HotGraph
     from twinloom.runtime.service import Service
@@ -31,7 +32,7 @@ class Context:
 
     services: Services
     principal: Principal
-    schema_hash: str = ""
+    edition: Edition | None = None
     histories: int = 0
     hot: HotGraph = field(init=False)
     service: Service = field(init=False)

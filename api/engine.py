@@ -11,9 +11,10 @@ import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import orjson
+import msgspec
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute, get_variable_values
 
 from twinloom.api.compile import plan
@@ -24,17 +25,29 @@ from twinloom.api.schema import build
 from twinloom.api.services import Services
 from twinloom.api.tokens import Principal
 from twinloom.runtime.feed import LogGap
+from twinloom.twin.dtdl import Models
 from twinloom.twin.errors import TwinloomError
 
+encode = msgspec.json.Encoder(enc_hook=str).encode
+"""Of the encoders that know structs the fastest; NaN and infinities become null, as with orjson."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Edition:
-    """A schema with everything that was worked out about it."""
+    """A schema with everything that was worked out about it. `number` grows with each edition."""
 
+    number: int
+    models: Models
     schema: GraphQLSchema
-    digest: str
-    sdl: str
     documents: Documents
+
+    @cached_property
+    def sdl(self) -> str:
+        return build.sdl(self.schema)
+
+    @cached_property
+    def digest(self) -> str:
+        return build.digest_of(self.sdl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +65,31 @@ class Engine:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.limits = services.limits
-        self.edition = self._edit()
+        self._edition = self._edit(1)
         self.running = 0
         self.compiles = True
 
-    def refresh(self) -> None:
-        """Takes up changed models."""
-        self.edition = self._edit()
+    @property
+    def edition(self) -> Edition:
+        """The edition for the models of the moment: a new one once they have changed."""
+        edition = self._edition
+        if edition.models is not self.services.service.hot.models:
+            edition = self._edition = self._edit(edition.number + 1)
+        return edition
 
-    def _edit(self) -> Edition:
-        schema = build.schema_for(self.services.service.hot.models)
-        text = build.sdl(schema)
+    def _edit(self, number: int) -> Edition:
+        models = self.services.service.hot.models
+        schema = build.schema_for(models)
         documents = Documents(
             schema,
             self.limits,
             introspection=self.services.development,
             capacity=self.limits.persisted_documents,
         )
-        return Edition(schema, build.digest_of(text), text, documents)
+        return Edition(number, models, schema, documents)
 
     def context(self, principal: Principal) -> Context:
-        return Context(self.services, principal, self.edition.digest)
+        return Context(self.services, principal, self.edition)
 
     async def run(
         self,
@@ -109,7 +126,7 @@ class Engine:
             cost = operation.costing.check(variables)
         except TwinloomError as error:
             raise refusal_of(error) from None
-        context = Context(self.services, principal, edition.digest)
+        context = Context(self.services, principal, edition)
         if operation.waits:
             await self._reach(edition, operation, variables, context)
         values = plan.coerced(edition.schema, operation, variables)
@@ -122,10 +139,8 @@ class Engine:
             data, errors = await self._by_graphql_core(edition, operation, variables, context)
         extensions = {"seq": context.hot.seq, "cost": {"requested": cost, "limit": self.limits.cost}}
         if errors:
-            return orjson.dumps(
-                {"errors": errors[: self.limits.errors], "data": data, "extensions": extensions}, default=str
-            )
-        return orjson.dumps({"data": data, "extensions": extensions}, default=str)
+            return encode({"errors": errors[: self.limits.errors], "data": data, "extensions": extensions})
+        return encode({"data": data, "extensions": extensions})
 
     async def _by_graphql_core(
         self, edition: Edition, operation: Operation, variables: Mapping[str, Any], context: Context
@@ -173,7 +188,7 @@ class Engine:
         event: Any,
     ) -> tuple[Any, list[dict[str, Any]]]:
         """Data and errors of one event of a subscription; an execution of its own each time."""
-        context = Context(self.services, principal, edition.digest)
+        context = Context(self.services, principal, edition)
         values = plan.coerced(edition.schema, operation, variables)
         compiled = plan.of(edition.schema, operation, values) if self.compiles else None
         if compiled is not None and compiled.fits(context):

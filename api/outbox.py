@@ -1,6 +1,6 @@
 """The way out to one client: a bounded queue for each subscription, one writer for the connection.
 
-Frames are shared text. When a subscription has `capacity` frames waiting, further events are conflated (latest wins)
+When a subscription has `capacity` frames waiting, further events are conflated (latest wins)
 in its backlog, and what was passed over is counted; once it has been drained the backlog goes out, with the count.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from twinloom.api.subscriptions import Group
 
 
+Message = MutableMapping[str, Any]
+"""An ASGI message. Those of one event are shared by all members whose key is the same: nobody changes them."""
+
+
 class Member:
-    """One subscription of one client. `prefix` and `suffix` make its frame around the shared payload."""
+    """One subscription of one client. `wrap` makes an ASGI message of a payload; equal `key`s wrap equally."""
 
-    __slots__ = ("backlog", "capacity", "from_seq", "group", "on_drained", "outbox", "pending", "prefix", "suffix")
+    __slots__ = ("backlog", "capacity", "from_seq", "group", "key", "on_drained", "outbox", "pending", "wrap")
 
-    def __init__(self, outbox: Outbox, prefix: str, suffix: str, capacity: int) -> None:
+    def __init__(self, outbox: Outbox, key: str, wrap: Callable[[str], Message], capacity: int) -> None:
         self.outbox = outbox
-        self.prefix = prefix
-        self.suffix = suffix
+        self.key = key
+        self.wrap = wrap
         self.capacity = capacity
         self.pending = 0
         self.from_seq = 0
@@ -38,15 +42,15 @@ class Member:
 
     def push(self, payload: str) -> None:
         self.pending += 1
-        self.outbox.put(self, self.prefix + payload + self.suffix)
+        self.outbox.put(self, self.wrap(payload))
 
 
 class Outbox:
     """The queue of one connection. `send` waits while the client does not read: that is the back-pressure."""
 
-    def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[Message], Awaitable[None]]) -> None:
         self._send = send
-        self._waiting: deque[tuple[Member | None, str]] = deque()
+        self._waiting: deque[tuple[Member | None, Message]] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._drained: list[asyncio.Future[None]] = []
         self._closing = False
@@ -54,8 +58,8 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, member: Member | None, text: str) -> None:
-        self._waiting.append((member, text))
+    def put(self, member: Member | None, message: Message) -> None:
+        self._waiting.append((member, message))
         wake = self._wake
         if wake is not None and not wake.done():
             wake.set_result(None)
@@ -80,8 +84,8 @@ class Outbox:
         try:
             while True:
                 while waiting:
-                    member, text = waiting.popleft()
-                    await send(text)
+                    member, message = waiting.popleft()
+                    await send(message)
                     if member is not None:
                         member.pending -= 1
                         if member.pending == 0 and member.on_drained is not None:
@@ -103,6 +107,3 @@ class Outbox:
         for future in drained:
             if not future.done():
                 future.set_result(None)
-
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]

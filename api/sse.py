@@ -50,21 +50,18 @@ class EventStreams:
             headers += [(b"access-control-allow-origin", cors.encode()), (b"vary", b"origin")]
         start = {"type": "http.response.start", "status": 200, "headers": headers}
 
-        async def send_text(text: str) -> None:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
         if operation.kind is not OperationType.SUBSCRIPTION:
             body = await self._engine.run(query, variables, name, principal, mutations=scope["method"] == "POST")
             await send(start)
             text = f"event: next\ndata: {body.decode()}\n\n{COMPLETE}"
             await send({"type": "http.response.body", "body": text.encode()})
             return
-        outbox = Outbox(send_text)
-        member = Member(outbox, "event: next\ndata: ", "\n\n", self._engine.limits.subscription_queue)
+        outbox = Outbox(send)
+        member = Member(outbox, "sse", _next_event, self._engine.limits.subscription_queue)
         self._hub.join(edition, operation, variables, principal, member)
         try:
             await send(start)
-            outbox.put(None, ":\n\n")
+            outbox.put(None, _part(":\n\n"))
             writer = asyncio.create_task(outbox.run(), name="event stream")
             alive = asyncio.create_task(_keep_alive(outbox), name="event stream keep-alive")
             gone = asyncio.create_task(_gone(receive), name="event stream reader")
@@ -82,10 +79,18 @@ async def _keep_alive(outbox: Outbox) -> None:
     while True:
         await asyncio.sleep(KEEP_ALIVE_S)
         if not len(outbox):
-            outbox.put(None, ":\n\n")
+            outbox.put(None, _part(":\n\n"))
 
 
 async def _gone(receive: Any) -> None:
     """Returns when the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": True}
+
+
+def _next_event(payload: str) -> dict[str, Any]:
+    return _part(f"event: next\ndata: {payload}\n\n")

@@ -19,7 +19,7 @@ from graphql.language import Visitor, visit
 
 from twinloom.api.backlog import Backlog, Event, gap_event
 from twinloom.api.documents import Operation
-from twinloom.api.engine import Edition, Engine
+from twinloom.api.engine import Edition, Engine, encode
 from twinloom.api.errors import RequestRefused, document_errors, masked, refusal_of, refuse
 from twinloom.api.health import ApiMetrics
 from twinloom.api.outbox import Member
@@ -29,7 +29,7 @@ from twinloom.api.tokens import Principal
 from twinloom.runtime.feed import LogGap, Missed
 from twinloom.runtime.feed import Subscription as FeedSubscription
 from twinloom.twin.errors import TwinloomError
-from twinloom.twin.signals import AnySignal, ModelsChanged
+from twinloom.twin.signals import AnySignal
 
 log = logging.getLogger("twinloom.api")
 
@@ -106,7 +106,7 @@ class Hub:
             raise refusal_of(error) from None
         field, arguments = self._read(edition, operation, variables)
         after = arguments.pop("after", None)
-        key = (edition.digest, _normal(operation), _keyed(operation, variables), principal.scope)
+        key = (edition.number, _normal(operation), _keyed(operation, variables), principal.scope)
         group = self._groups.get(key)
         if group is None:
             group = Group(key, edition, operation, dict(variables), principal)
@@ -205,8 +205,6 @@ class Hub:
                 self._send(group, [gap_event(group.field, item.from_seq, item.to_seq, now)], item.to_seq)
             return
         self._at = item.seq
-        if isinstance(item, ModelsChanged):
-            self._engine.refresh()
         for group in list(self._groups.values()):
             stream = group.stream
             assert stream is not None
@@ -240,7 +238,7 @@ class Hub:
         """Hands events to every member: one execution and one encoding for each event."""
         for event in events:
             payload: str | None = None
-            last_prefix, frame = "", ""
+            last_key, message = "", None
             for member in group.members:
                 if member.from_seq and seq <= member.from_seq:
                     continue
@@ -251,11 +249,11 @@ class Hub:
                     continue
                 if payload is None:
                     payload = self.payload(group, event)
-                if member.prefix != last_prefix:
-                    last_prefix = member.prefix
-                    frame = member.prefix + payload + member.suffix
+                if message is None or member.key != last_key:
+                    last_key = member.key
+                    message = member.wrap(payload)
                 member.pending += 1
-                member.outbox.put(member, frame)
+                member.outbox.put(member, message)
 
     def payload(self, group: Group, event: Event) -> str:
         """The JSON of one event for a group."""
@@ -265,7 +263,7 @@ class Hub:
         body: dict[str, Any] = {"data": data}
         if errors:
             body = {"errors": errors, "data": data}
-        return orjson.dumps(body, default=str).decode()
+        return encode(body).decode()
 
     def _drained(self, member: Member) -> None:
         """The member's queue is empty: what waited in its backlog goes out, as much as fits."""

@@ -105,11 +105,8 @@ class Connection:
         self._initialised = False
         self._members: dict[str, Member] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._outbox = Outbox(self._send_text)
+        self._outbox = Outbox(send)
         self._closed = False
-
-    async def _send_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
 
     async def run(self) -> None:
         """Serves the socket until either side closes it."""
@@ -231,13 +228,8 @@ class Connection:
         edition = self._engine.edition
         operation = edition.documents.operation(query, name)
         if operation.kind is OperationType.SUBSCRIPTION:
-            key = orjson.dumps(id).decode()
-            member = Member(
-                self._outbox,
-                f'{{"id":{key},"type":"next","payload":',
-                "}",
-                self._engine.limits.subscription_queue,
-            )
+            capacity = self._engine.limits.subscription_queue
+            member = Member(self._outbox, f"ws {id}", _next_frame(id), capacity)
             self._hub.join(edition, operation, variables, principal, member)
             self._members[id] = member
             return
@@ -246,11 +238,10 @@ class Connection:
 
     async def _once(self, id: str, query: str, variables: Any, name: str | None, principal: Principal) -> None:
         """A query or mutation: one `next`, then `complete`."""
-        key = orjson.dumps(id).decode()
         try:
             body = await self._engine.run(query, variables, name, principal)
-            self._outbox.put(None, f'{{"id":{key},"type":"next","payload":{body.decode()}}}')
-            self._outbox.put(None, f'{{"id":{key},"type":"complete"}}')
+            self._outbox.put(None, _next_frame(id)(body.decode()))
+            self._put({"id": id, "type": "complete"})
         except RequestRefused as refusal:
             self._put({"id": id, "type": "error", "payload": refusal.errors})
         except Exception as error:
@@ -269,7 +260,7 @@ class Connection:
             task.cancel()
 
     def _put(self, message: dict[str, Any]) -> None:
-        self._outbox.put(None, orjson.dumps(message, default=str).decode())
+        self._outbox.put(None, {"type": "websocket.send", "text": orjson.dumps(message, default=str).decode()})
 
     async def close(self, code: int, reason: str) -> None:
         """Closes the socket with a code; twice does nothing."""
@@ -281,3 +272,9 @@ class Connection:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, RuntimeError, OSError):
             pass  # the peer is gone or does not read; the transport closes by itself
+
+
+def _next_frame(id: str) -> Callable[[str], Message]:
+    """Makes the `next` message of an operation around a payload that is JSON already."""
+    prefix = f'{{"id":{orjson.dumps(id).decode()},"type":"next","payload":'
+    return lambda payload: {"type": "websocket.send", "text": f"{prefix}{payload}}}"}

@@ -117,20 +117,56 @@ def serve(
 
 @app.command("import", epilog="Example: `twinloom import examples/cnc/plant.yaml --data plant`")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A plant file (YAML), or `cnc` for the example that comes along.")],
+    file: Annotated[Path, typer.Argument(help="A .yaml plant, .ndjson or .csv; or `cnc`, the example.")],
     data: Data = None,
     config: Config = None,
+    mapping: Annotated[Path | None, typer.Option(help="How a .csv becomes twins (YAML).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all of it, write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load models, twins and relationships into the graph store: all of a file or nothing."""
-    from twinloom.app.transfer import import_plant
+    """Load models, twins and relationships; nothing is written of a file with a defect."""
+    from twinloom.app.reports import import_and_report
 
-    report = run(import_plant(file, settings_of(config, data=data)))
-    typer.echo(
-        json.dumps(report)
-        if as_json
-        else "imported {models} models, {twins} twins, {relationships} relationships".format(**report)
+    raise typer.Exit(
+        run(import_and_report(file, settings_of(config, data=data), mapping, dry_run=dry_run, as_json=as_json))
     )
+
+
+@app.command(epilog="Example: `twinloom export plant.ndjson --data plant`")
+def export(
+    file: Annotated[Path, typer.Argument(help="The .ndjson file to write (Azure Digital Twins' job format).")],
+    data: Data = None,
+    config: Config = None,
+    author: Annotated[str, typer.Option(help="Of the header.")] = "twinloom",
+    organization: Annotated[str, typer.Option(help="Of the header.")] = "",
+    telemetry: Annotated[bool, typer.Option("--telemetry", help="With the last telemetry values.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole graph as NDJSON; the same graph gives the same bytes."""
+    from twinloom.app.reports import export_and_report
+
+    settings = settings_of(config, data=data)
+    run(export_and_report(file, settings, author, organization, telemetry=telemetry, as_json=as_json))
+
+
+@app.command(epilog="Example: `twinloom migrate dtmi:com:a:Pump;1 dtmi:com:a:Pump;2 --apply`")
+def migrate(
+    source: Annotated[str | None, typer.Argument(help="The model to migrate from.")] = None,
+    target: Annotated[str | None, typer.Argument(help="The model to migrate to.")] = None,
+    data: Data = None,
+    config: Config = None,
+    rename: Annotated[list[str] | None, typer.Option(help="old=new: a path's new name.")] = None,
+    default: Annotated[list[str] | None, typer.Option(help="path=JSON, where there is no value.")] = None,
+    plan: Annotated[str | None, typer.Option(help="A plan that was made before, by its id.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Carry the plan out, or go on with it.")] = False,
+    revert: Annotated[bool, typer.Option("--revert", help="Undo the plan.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan, apply or revert a migration of twins between models (server stopped)."""
+    from twinloom.app.migrate import MigrateOptions, migrate_and_report
+
+    options = MigrateOptions(source, target, tuple(rename or ()), tuple(default or ()), plan, apply, revert)
+    raise typer.Exit(run(migrate_and_report(options, settings_of(config, data=data), as_json=as_json)))
 
 
 @app.command(epilog="Example: `twinloom validate examples/cnc/models/*.json`")

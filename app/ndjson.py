@@ -57,7 +57,7 @@ class NdjsonReading:
     def items(self, models: Callable[[], Models], report: Report) -> Iterator[Item]:
         """Raises BadFile when the file cannot be read or has changed since the first pass."""
         try:
-            file = self._path.open("rb")
+            file = self._path.open("rb", buffering=1 << 20)
         except OSError as error:
             raise BadFile(self.file, f"cannot be read ({error.strerror})", remedy="check the name") from error
         with file:

@@ -39,7 +39,7 @@ class FallbackChain:
         observer: Observer | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._links = [_Link(estimator, deadline_s) for estimator in estimators]
+        self._links = [Link(estimator, deadline_s) for estimator in estimators]
         self._baseline = baseline or RuleBaseline()
         self._missing = missing
         self._observer: Observer = observer or Unobserved()
@@ -103,28 +103,30 @@ class FallbackChain:
             link.close()
 
 
-class _Link:
+class Link:
     """One estimator with its own worker thread, so that a run that is late can be left behind."""
 
-    def __init__(self, estimator: RulEstimator, deadline_s: float) -> None:
+    def __init__(self, estimator: RulEstimator, deadline_s: float = 1.0) -> None:
         self.estimator = estimator
         self._deadline_s = deadline_s
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"rul-{estimator.name}")
         self._busy = threading.Lock()
         self._late = False  # the run that goes on now has been left behind
 
-    def ask(self, windows: Sequence[ComponentWindow]) -> Answers:
-        if not self._busy.acquire(timeout=0 if self._late else self._deadline_s):
+    def ask(self, windows: Sequence[ComponentWindow], deadline_s: float | None = None) -> Answers:
+        """The estimator's answers, or refusals with the reason `late`, `error` or `nonsense`."""
+        wait_s = self._deadline_s if deadline_s is None else deadline_s
+        if not self._busy.acquire(timeout=0 if self._late else wait_s):
             return [Refused(window.twin, "late: the last run has not ended yet") for window in windows]
         future = self._worker.submit(self._run, windows)
         try:
-            return future.result(self._deadline_s)
+            return future.result(wait_s)
         except Late:
             self._late = True
             cancel = getattr(self.estimator, "cancel", None)
             if cancel is not None:
                 cancel()
-            return [Refused(window.twin, f"late: no answer in {self._deadline_s:g} s") for window in windows]
+            return [Refused(window.twin, f"late: no answer in {wait_s:g} s") for window in windows]
 
     def _run(self, windows: Sequence[ComponentWindow]) -> Answers:
         try:
@@ -138,6 +140,7 @@ class _Link:
             self._busy.release()
 
     def settle(self) -> None:
+        """Waits for the end of a run that was left behind."""
         with self._busy:
             pass
 

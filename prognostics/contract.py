@@ -50,7 +50,7 @@ class Interval:
 class ModelContract:
     """`target_unit` ("day", "cycle"), `cap`: the largest value the model can say; `clock_per_target`: clock units in
     one target unit (24 h in a day). `history`: "install" when features need to have been watched since installation.
-    `ranges`: one a feature. `training`, `metrics`: for people and for the model card."""
+    `ranges`: one a feature. `outputs`: OUTPUTS, or the mean alone. `training`, `metrics`: for people and the card."""
 
     layout: Layout
     target_unit: str
@@ -61,6 +61,7 @@ class ModelContract:
     interval: Interval
     training: Mapping[str, Json] = field(default_factory=dict)
     metrics: Mapping[str, Json] = field(default_factory=dict)
+    outputs: tuple[str, ...] = OUTPUTS
     created: str = ""
     commit: str = ""
 
@@ -71,7 +72,7 @@ class ModelContract:
             "schema_version": SCHEMA_VERSION,
             "task": "rul",
             "target": {"unit": self.target_unit, "cap": self.cap, "clock_per_unit": self.clock_per_target},
-            "outputs": list(OUTPUTS),
+            "outputs": list(self.outputs),
             "window": self.layout.window,
             "stride": self.layout.stride,
             "clock": self.layout.clock,
@@ -119,8 +120,8 @@ class _Reader:
         if document.get("task") != "rul":
             raise self._fail("/task", f"task {document.get('task')!r} is not known", 'use "rul"')
         outputs = document.get("outputs")
-        if outputs != list(OUTPUTS):
-            raise self._fail("/outputs", f"outputs {outputs!r} are not {list(OUTPUTS)}")
+        if outputs not in (list(OUTPUTS), list(OUTPUTS[:1])):
+            raise self._fail("/outputs", f"outputs {outputs!r} are neither {list(OUTPUTS)} nor {list(OUTPUTS[:1])}")
         channels = [self._channel(item, f"/channels/{i}") for i, item in enumerate(self._list(document, "channels"))]
         units = {channel.name: channel.unit for channel in channels}
         if len(units) != len(channels):
@@ -151,6 +152,7 @@ class _Reader:
             interval=self._interval(self._object(document, "interval")),
             training=self._object(document, "training"),
             metrics=self._object(document, "metrics"),
+            outputs=tuple(outputs),
             created=str(document.get("created", "")),
             commit=str(document.get("commit", "")),
         )

@@ -19,7 +19,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from twinloom.prognostics import trial
 from twinloom.prognostics.advice import LIMITS, ZoneLimits, recommendation, zone
-from twinloom.prognostics.contract import METADATA_KEY, OUTPUTS, ModelContract, read
+from twinloom.prognostics.contract import METADATA_KEY, ModelContract, read
 from twinloom.prognostics.estimator import ComponentWindow, Refused
 from twinloom.prognostics.layout import Layout
 from twinloom.prognostics.onnx_file import MAX_BYTES, inspect
@@ -70,9 +70,11 @@ class OnnxEstimator:
         self.version = hashlib.sha256(data).hexdigest()[:12]
         layout = self.contract.layout
         if not trusted:
-            trial.try_out(data, file, layout.window, len(layout.features))
+            trial.try_out(data, file, layout.window, len(layout.features), len(self.contract.outputs))
         self._session = _session(data, file)
-        self._input, self._output = _ports(self._session, file, layout)
+        self._input, self._output, is_flat = _ports(self._session, file, layout)
+        shape = (layout.window, len(layout.features))
+        self._shape = (shape[0] * shape[1],) if is_flat else shape
         self._options: ort.RunOptions | None = None
         self._lock = threading.Lock()
         self._severity = severity
@@ -104,18 +106,20 @@ class OnnxEstimator:
         return self.contract.cap * self._days
 
     def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Raw outputs (N, 4) in target units for windows x (N, W, F) in the features' own units. May raise RuntimeError
-        of onnxruntime, also when `cancel` ended the run."""
+        """Raw outputs (N, len(contract.outputs)) in target units for windows x (N, W, F) in the features' own units.
+        May raise errors of onnxruntime, also when `cancel` ended the run."""
         options = ort.RunOptions()
         options.log_severity_level = 4
         with self._lock:
             self._options = options
+        x = np.ascontiguousarray(x, np.float32).reshape(len(x), *self._shape)
         parts = [
             self._session.run([self._output], {self._input: x[i : i + CHUNK]}, options)[0]
             for i in range(0, len(x), CHUNK)
         ]
-        out: npt.NDArray[np.float32] = np.concatenate(parts) if parts else np.zeros((0, len(OUTPUTS)), np.float32)
-        return out
+        width = len(self.contract.outputs)
+        out: npt.NDArray[np.float32] = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+        return out[:, None] if out.ndim == 1 and width == 1 else out
 
     def warm_up(self) -> None:
         """One run on the mean of training, so that the first request finds memory and code in place."""
@@ -164,7 +168,7 @@ class OnnxEstimator:
             for i in places:
                 answers[i] = Refused(windows[i].twin, "error: the model failed to run")
             return
-        if out.shape != (len(x), len(OUTPUTS)):
+        if out.shape != (len(x), len(self.contract.outputs)):
             for i in places:
                 answers[i] = Refused(windows[i].twin, f"shape: the model gave {out.shape}")
             return
@@ -258,11 +262,14 @@ def _session(data: bytes, file: str) -> ort.InferenceSession:
         raise BadFile(file, "onnxruntime cannot load the model", remedy="export it again with opset 17") from error
 
 
-def _ports(session: ort.InferenceSession, file: str, layout: Layout) -> tuple[str, str]:
-    """Names of the one input and of the output. Raises BadFile when their shapes are not the contract's."""
+def _ports(session: ort.InferenceSession, file: str, layout: Layout) -> tuple[str, str, bool]:
+    """Names of the one input and of the output, and whether a window is one flat row (as in scikit-learn). Raises
+    BadFile when the shapes are not the contract's."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = [layout.window, len(layout.features)]
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or list(inputs[0].shape[1:]) != wanted:
+    flat = [layout.window * len(layout.features)]
+    shape = list(inputs[0].shape[1:]) if inputs else []
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or shape not in (wanted, flat):
         shapes = [(port.name, port.type, port.shape) for port in inputs]
         raise BadFile(
             file, f"the inputs {shapes} are not one float32 tensor (B, {wanted[0]}, {wanted[1]})", place="input"
@@ -271,4 +278,4 @@ def _ports(session: ort.InferenceSession, file: str, layout: Layout) -> tuple[st
         raise BadFile(file, f"the batch size is fixed at {inputs[0].shape[0]}", place="input", remedy="make it dynamic")
     if not outputs or outputs[0].type != "tensor(float)":
         raise BadFile(file, "the first output is no float32 tensor", place="output")
-    return inputs[0].name, outputs[0].name
+    return inputs[0].name, outputs[0].name, shape == flat

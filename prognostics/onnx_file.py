@@ -53,6 +53,21 @@ def inspect(data: bytes, file: str) -> OnnxFile:
         raise BadFile(file, "this is no ONNX file, or a broken one", remedy="export the model again") from error
 
 
+def with_metadata(data: bytes, key: str, value: str) -> bytes:
+    """The file with one more entry of metadata_props: a message appended to a message is merged by protobuf. For models
+    of other toolkits, which have no contract yet."""
+    entry = _field(1, key.encode()) + _field(2, value.encode())
+    return data + _field(14, entry)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    size, head = len(content), bytearray([number << 3 | 2])
+    while size >= 0x80:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*head, size]) + content
+
+
 class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file

@@ -99,10 +99,10 @@ class WearPhysics:
         load = np.nan_to_num(rows[:, columns[2]], nan=float(np.nanmean(rows[:, columns[2]]))) / 100
         if not (np.isfinite(window.age) and np.nanmax(seen) < 100):
             return Refused(window.twin, "out_of_range: vibration beyond what this physics describes")
-        left = self._remaining(seen, load, window.age, window.layout.stride)
-        if left is None:
+        particles = self._explaining(seen, load, window.age, window.layout.stride)
+        if particles is None:
             return Refused(window.twin, "unexplained: no particle explains the vibration seen")
-        days = np.minimum(left / 24.0, self._cap)
+        days = np.clip(self._hours_left(*particles, load[-1]) / 24.0, 0.0, self._cap)
         low, rul, high = (float(value) for value in (np.quantile(days, 0.05), days.mean(), np.quantile(days, 0.95)))
         health = zone(float(seen[-1]), rul, self._limits)
         return RulEstimate(
@@ -120,8 +120,14 @@ class WearPhysics:
             details={"particles": self._n},
         )
 
-    def _remaining(self, seen: Floats, load: Floats, age_h: float, stride_h: float) -> Floats | None:
-        """Hours left (particles,), resampled by weight; None when no particle explains what was seen."""
+    def _hours_left(self, damage: Floats, rate: Floats, load: float) -> Floats:
+        """Hours until D = 1 for each particle: at a constant rate, the mean of its past."""
+        left: Floats = (1 - damage) / np.maximum(rate, 1e-9)
+        return left
+
+    def _explaining(self, seen: Floats, load: Floats, age_h: float, stride_h: float) -> tuple[Floats, Floats] | None:
+        """Damage and its rate an hour, each (particles,), resampled by how well they explain the vibration seen; None
+        when no particle does."""
         rng, n = np.random.default_rng(self._seed), self._n
         life = np.exp(rng.uniform(math.log(self._life[0]), math.log(self._life[1]), n))
         onset, growth = rng.uniform(0.3, 0.7, n), rng.uniform(1.3, 3.2, n)
@@ -144,5 +150,4 @@ class WearPhysics:
             return None
         at = np.searchsorted(np.cumsum(weight) / total, (rng.random() + np.arange(n)) / n)
         kept = np.minimum(at, n - 1)
-        left: Floats = (1 - damage[kept]) / np.maximum(rate[kept], 1e-9)
-        return left
+        return damage[kept], rate[kept]

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 
-from twinloom.prognostics.contract import OUTPUTS
 from twinloom.twin.errors import BadFile
 
 TIMEOUT_S = 10.0
@@ -20,8 +19,9 @@ CPU_S = 4
 MEMORY_BYTES = 512 * 2**20
 
 
-def try_out(data: bytes, file: str, window: int, features: int) -> None:
-    """Returns when the model runs and gives (B, 4) for (B, window, features). Raises BadFile with the reason."""
+def try_out(data: bytes, file: str, window: int, features: int, outputs: int) -> None:
+    """Returns when the model runs and gives (B, outputs) for (B, window, features), or for flat rows if its input has
+    rank 2; (B,) will do for one output. Raises BadFile with the reason."""
     command = [sys.executable, "-c", _CHILD, str(window), str(features)]
     environment = {**_kept_environment(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
@@ -39,8 +39,8 @@ def try_out(data: bytes, file: str, window: int, features: int) -> None:
             f"a trial run within {MEMORY_BYTES >> 20} MiB and {CPU_S} s of processor time failed",
             remedy=_last_line(child.stderr) or "use a smaller model",
         ) from error
-    if shapes != [[1, len(OUTPUTS)], [64, len(OUTPUTS)]]:
-        raise BadFile(file, f"the model gives shapes {shapes}", remedy=f"it must give (B, {len(OUTPUTS)})")
+    if shapes != [[1, outputs], [64, outputs]] and not (outputs == 1 and shapes == [[1], [64]]):
+        raise BadFile(file, f"the model gives shapes {shapes}", remedy=f"it must give (B, {outputs})")
 
 
 def _kept_environment() -> dict[str, str]:
@@ -74,7 +74,8 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = options.inter_op_num_threads = 1
 options.log_severity_level = 4
 session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-name = session.get_inputs()[0].name
-shapes = [list(session.run(None, {{name: numpy.ones((b, window, features), numpy.float32)}})[0].shape) for b in (1, 64)]
+port = session.get_inputs()[0]
+name, shape = port.name, (window * features,) if len(port.shape) == 2 else (window, features)
+shapes = [list(session.run(None, {{name: numpy.ones((b, *shape), numpy.float32)}})[0].shape) for b in (1, 64)]
 print(json.dumps({{"shapes": shapes}}))
 """

@@ -57,6 +57,7 @@ class Historian:
         self._series: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self._layout = -1
         self._flushing = asyncio.Lock()
+        self._awaited: list[asyncio.Future[None]] = []
         self.away: StoreUnavailable | None = None
 
     @property
@@ -94,6 +95,12 @@ class Historian:
     def add_gap(self, gap: Gap) -> None:
         self._gaps.append(gap)
 
+    async def written(self) -> None:
+        """Returns once everything that was added before this call is durable: with the next group commit that works."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append(future)
+        await future
+
     async def run(self) -> None:
         """Writes until cancelled."""
         while True:
@@ -107,6 +114,7 @@ class Historian:
             self._rows.clear()
             self._texts.clear()
             self._gaps.clear()
+            awaited, self._awaited = self._awaited, []
             started = self._clock.monotonic_s()
             try:
                 if rows:
@@ -126,12 +134,16 @@ class Historian:
                 self._rows.extendleft(reversed(rows))
                 self._texts.extendleft(reversed(texts))
                 self._gaps.extendleft(reversed(gaps))
+                self._awaited[:0] = awaited
                 self._shed()
                 return False
             if self.away is not None:
                 log.info("the history is written again")
                 self.away = None
             self._metrics.history_seconds.observe(self._clock.monotonic_s() - started)
+            for future in awaited:
+                if not future.done():
+                    future.set_result(None)
             return True
 
     def _put(self, rows: HistoryRows) -> None:

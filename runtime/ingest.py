@@ -30,7 +30,14 @@ class SourceReport:
     twins: tuple[TwinId, ...]
 
 
-Item: TypeAlias = ReadingBatch | Gap | SourceReport
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the queue: `passed` is set once everything that was put before it is processed."""
+
+    passed: asyncio.Event
+
+
+Item: TypeAlias = ReadingBatch | Gap | SourceReport | Mark
 
 
 class Ingest(AsyncIterator[Item]):
@@ -61,6 +68,12 @@ class Ingest(AsyncIterator[Item]):
         self._values += size
         self._idle.clear()
         self._arrived.set()
+
+    async def passed(self) -> None:
+        """Returns once everything that was put before this call is processed, however much comes after it."""
+        mark = Mark(asyncio.Event())
+        await self.put(mark)
+        await mark.passed.wait()
 
     async def drained(self) -> None:
         """Returns once everything that was put is processed."""

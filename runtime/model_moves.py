@@ -183,7 +183,7 @@ def _unit_carry(old: Field, new: Field) -> tuple[_Carry, str]:
 
 
 def _contents(models: Models, move: Move) -> Iterator[Breaking]:
-    """Relationships, commands and requirements."""
+    """What breaks in relationships and commands."""
     old, new = models.interface(move.source), models.interface(move.target)
     for name, content in old.contents.items():
         if not isinstance(content, RelationshipType | CommandType):
@@ -197,9 +197,6 @@ def _contents(models: Models, move: Move) -> Iterator[Breaking]:
                 yield Breaking(move.source, name, "command", f"the request or response of {name} is another one")
         elif isinstance(content, RelationshipType) and isinstance(other, RelationshipType):
             yield from _relationship(models, move, content, other)
-    for name, content in new.contents.items():
-        if getattr(content, "required", False) and not getattr(old.contents.get(name), "required", False):
-            yield Breaking(move.source, name, "required", f"{name} is required by {move.target}")
 
 
 def _relationship(models: Models, move: Move, old: RelationshipType, new: RelationshipType) -> Iterator[Breaking]:

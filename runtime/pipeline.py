@@ -16,7 +16,7 @@ from twinloom.runtime.alerts import AlertBook
 from twinloom.runtime.estimates import EstimateBook
 from twinloom.runtime.feed import Feed
 from twinloom.runtime.historian import Historian
-from twinloom.runtime.ingest import Ingest, SourceReport
+from twinloom.runtime.ingest import Ingest, Mark, SourceReport
 from twinloom.runtime.metrics import Metrics
 from twinloom.runtime.scoring import Scorer
 from twinloom.runtime.sequence import Sequence
@@ -76,6 +76,10 @@ class Pipeline:
         self.metrics.count_received(len(batch))
         await self.ingest.put(batch)
 
+    async def durable(self) -> None:
+        await self.ingest.passed()
+        await self.historian.written()
+
     async def mark_gap(self, gap: Gap) -> None:
         await self.ingest.put(gap)
 
@@ -94,6 +98,8 @@ class Pipeline:
                     await self._gap(item)
                 case SourceReport():
                     await self._source_state(item)
+                case Mark():
+                    item.passed.set()
 
     async def process(self, batch: ReadingBatch) -> None:
         """One micro-batch: fold, observe, judge, keep, publish."""

@@ -1,7 +1,7 @@
 """What the live window shows beside the scene and what a key or a click means: state and layout, no VTK.
 
-A desk is told of keys and clicks in pixels and keeps: selection, search, layers, bookmarks, live or a past time. The window
-draws `paint()` over the scene and reads the camera wish with `take_camera()`.
+A desk is told of keys and clicks in pixels and keeps: selection, search, layers, bookmarks, live or a past time. The
+window draws `paint()` over the scene and reads the camera wish with `take_camera()`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from twinloom.viewer.camera import PRESETS, Camera, corners, fitted
-from twinloom.viewer.drawing import Canvas, Rect, draw_badges, draw_banner, draw_legend, draw_tags, draw_title, place_badges
+from twinloom.viewer.canvas import Canvas, Rect
+from twinloom.viewer.drawing import draw_badges, draw_banner, draw_legend, draw_tags, draw_title
+from twinloom.viewer.labels import place_badges
 from twinloom.viewer.palettes import CHROME, LOOKS, State, Theme
 from twinloom.viewer.plant import Plant
 from twinloom.viewer.scene import Scene
@@ -215,7 +217,9 @@ class Desk:
         room = self.size[1] * (0.42 if self.selected is not None else 0.85)
         for alert in alerts:
             if y > room:
-                canvas.text((x, y), f"and {len(alerts) - int((room - 52) // 46) - 1} more", canvas.font(12), chrome.faint)
+                canvas.text(
+                    (x, y), f"and {len(alerts) - int((room - 52) // 46) - 1} more", canvas.font(12), chrome.faint
+                )
                 y += 20
                 break
             row = self.scene.row_of.get(alert.twin)
@@ -260,8 +264,12 @@ class Desk:
         if twin.rul is not None:
             text = f"{life_left(twin.rul.days)}   (90 %: {twin.rul.low:.0f} to {twin.rul.high:.0f} d)"
             canvas.text((x, y), text, canvas.font(13, True), chrome.text)
-            canvas.text((x, y + 18), fit(canvas, twin.rul.recommendation, 11.5, right - x), canvas.font(11.5), chrome.faint)
+            canvas.text(
+                (x, y + 18), fit(canvas, twin.rul.recommendation, 11.5, right - x), canvas.font(11.5), chrome.faint
+            )
             y += 44
+        if not twin.values:
+            canvas.text((x, y), "no values yet", canvas.font(12), chrome.faint)
         for path, value in sorted(twin.values.items()):
             if y > self.size[1] - 40:
                 break
@@ -293,7 +301,13 @@ class Desk:
         for i, row in enumerate(rows):
             y = 104.0 + 26 * i
             canvas.text((x + 16, y), self.scene.label_of(row), canvas.font(13), chrome.text)
-            canvas.text((x + width - 16, y + 1), fit(canvas, self.scene.parts[row].twin, 11, 200), canvas.font(11), chrome.faint, "ra")
+            canvas.text(
+                (x + width - 16, y + 1),
+                fit(canvas, self.scene.parts[row].twin, 11, 200),
+                canvas.font(11),
+                chrome.faint,
+                "ra",
+            )
             self._areas.append(Area((x, y - 4, x + width, y + 20), self._found(row)))
 
     def _found(self, row: int) -> Callable[[float, float], None]:

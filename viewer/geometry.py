@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int32]
+FULL, MIDDLE, BOX = 0, 1, 2
+"""Levels of detail: all triangles, about a tenth, a box."""
 
 
 class Material(IntEnum):

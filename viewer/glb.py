@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from twinloom.twin.errors import BadFile
 from twinloom.twin.instance import Json
 from twinloom.viewer.geometry import Floats, Mesh
 
+Refuse: TypeAlias = Callable[..., BadFile]
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _Z_UP_TO_Y_UP = [1, 0, 0, 0, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
 MAX_JSON_BYTES = 32 * 2**20
@@ -99,9 +101,7 @@ def write_glb(nodes: Sequence[GlbNode], geometries: Mapping[str, Mesh], colours:
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": written,
-        "materials": [
-            {"name": "matte", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.85}}
-        ],
+        "materials": [{"name": "matte", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.85}}],
     }
     if meshes:
         document |= {
@@ -119,7 +119,7 @@ def write_glb(nodes: Sequence[GlbNode], geometries: Mapping[str, Mesh], colours:
 
 
 def checked_glb(file: str, data: bytes) -> tuple[dict[str, Json], bytes]:
-    """The JSON and binary chunks of a GLB that is safe to load. Raises BadFile, with the place in it, for one that is not.
+    """The JSON and binary chunks of a GLB that is safe to load. Raises BadFile, naming the place, for another.
 
     Refused before anything is allocated for it: outside URIs, accessors that are not backed by bytes, counts past the
     caps, nodes in circles or with two parents, compressed geometry.
@@ -158,7 +158,7 @@ def checked_glb(file: str, data: bytes) -> tuple[dict[str, Json], bytes]:
     return document, binary
 
 
-def _check(document: dict[str, Json], binary: int, refuse) -> None:  # type: ignore[no-untyped-def]
+def _check(document: dict[str, Json], binary: int, refuse: Refuse) -> None:
     for extension in document.get("extensionsRequired", []):
         if extension not in _UNDERSTOOD:
             raise refuse(f"needs the extension {str(extension)[:60]!r}", "/extensionsRequired")
@@ -172,7 +172,9 @@ def _check(document: dict[str, Json], binary: int, refuse) -> None:  # type: ign
     views = document.get("bufferViews", [])
     for i, view in enumerate(views):
         start, size = view.get("byteOffset", 0), view["byteLength"]
-        if not (isinstance(start, int) and isinstance(size, int) and start >= 0 and size >= 0 and start + size <= binary):
+        if not (
+            isinstance(start, int) and isinstance(size, int) and start >= 0 and size >= 0 and start + size <= binary
+        ):
             raise refuse("has a buffer view that reaches outside the file", f"/bufferViews/{i}")
     accessors = document.get("accessors", [])
     for i, accessor in enumerate(accessors):
@@ -193,24 +195,36 @@ def _check(document: dict[str, Json], binary: int, refuse) -> None:  # type: ign
     _check_nodes(document, refuse)
     vertices = indices = 0
     per_mesh: list[tuple[int, int]] = []
-    for mesh in document.get("meshes", []):
+    for i, mesh in enumerate(document.get("meshes", [])):
         v = n = 0
         for primitive in mesh["primitives"]:
-            at = primitive["attributes"]["POSITION"]
-            v += accessors[at]["count"] if at >= 0 else 1 // 0
-            n += accessors[primitive["indices"]]["count"] if "indices" in primitive else accessors[at]["count"]
+            points = _at(accessors, primitive["attributes"]["POSITION"])
+            order = _at(accessors, primitive["indices"]) if "indices" in primitive else points
+            if points["type"] != "VEC3" or ("indices" in primitive and order["type"] != "SCALAR"):
+                raise refuse("has a mesh whose positions or indices are of the wrong type", f"/meshes/{i}")
+            v += points["count"]
+            n += order["count"]
         per_mesh.append((v, n))
     for node in document.get("nodes", []):
         if "mesh" in node:
-            vertices += per_mesh[node["mesh"]][0]
-            indices += per_mesh[node["mesh"]][1]
+            v, n = _at(per_mesh, node["mesh"])
+            vertices += v
+            indices += n
     if vertices > MAX_VERTICES or indices > MAX_INDICES:
         raise refuse(
-            f"would be {vertices} vertices and {indices} indices; at most {MAX_VERTICES} and {MAX_INDICES} are read", "/nodes"
+            f"would be {vertices} vertices and {indices} indices; at most {MAX_VERTICES} and {MAX_INDICES} are read",
+            "/nodes",
         )
 
 
-def _check_nodes(document: dict[str, Json], refuse) -> None:  # type: ignore[no-untyped-def]
+def _at(entries: Sequence[Any], number: Json) -> Any:
+    """The entry at an index of the file. Raises KeyError for one that is none."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(entries):
+        raise KeyError(number)
+    return entries[number]
+
+
+def _check_nodes(document: dict[str, Json], refuse: Refuse) -> None:
     nodes = document.get("nodes", [])
     if len(nodes) > MAX_NODES:
         raise refuse(f"has {len(nodes)} nodes; at most {MAX_NODES} are read", "/nodes")
@@ -237,4 +251,6 @@ def _check_nodes(document: dict[str, Json], refuse) -> None:  # type: ignore[no-
                 raise refuse(f"nests its nodes more than {MAX_DEPTH} deep", f"/nodes/{child}")
             stack.append(child)
     if len(depth) < len(nodes):
-        raise refuse("has nodes that contain themselves", f"/nodes/{next(i for i in range(len(nodes)) if i not in depth)}")
+        raise refuse(
+            "has nodes that contain themselves", f"/nodes/{next(i for i in range(len(nodes)) if i not in depth)}"
+        )

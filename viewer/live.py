@@ -1,192 +1,32 @@
-"""The API, as the viewer hears it: GraphQL over HTTP and graphql-transport-ws, and a plant that is kept true.
+"""A plant that is kept true: subscribe, buffer, snapshot, apply by seq; on any loss back off and start again.
 
-Order of things (issue 8): subscribe, buffer, snapshot, apply by seq, then live; on any loss back off and start again,
-with the time since when the picture is stale. Loopback or whatever address the user names; nothing else is contacted.
-Protocol: github.com/enisdenjo/graphql-ws PROTOCOL.md (`graphql-transport-ws`).
+While the service is gone the last picture stays, with the time since when it is stale (issue 8).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import itertools
 import random
-import ssl
 import threading
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import orjson
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
 
-from twinloom.twin.errors import BadRequest, Forbidden, LimitExceeded, TwinloomError, Unauthenticated, Unavailable
+from twinloom.twin.errors import LimitExceeded, TwinloomError, Unavailable
 from twinloom.twin.instance import Json
 from twinloom.viewer import queries
+from twinloom.viewer.client import HOW_TO_START, Client
 from twinloom.viewer.plant import Alert, Plant, Rul, Rule, TwinView, Value
 
-TIMEOUT_S = 20.0
-MAX_FRAME_BYTES = 64 * 2**20
 SHAPE_PATHS = ("placement", "mesh", "letter")
 """Properties that the scene reads, where a model has them."""
+RESNAPSHOT_S = 0.3
+"""Structural changes come in bursts: one snapshot for all of a burst."""
 BUFFER_EVENTS = 20_000
 TWINS_PAGE, PAGE = 500, 100
-_ERRORS: dict[str, type[TwinloomError]] = {
-    "UNAUTHENTICATED": Unauthenticated,
-    "FORBIDDEN": Forbidden,
-    "LIMIT_EXCEEDED": LimitExceeded,
-}
-_START = "start it with `twinloom serve` or `twinloom demo`, or give its address"
-
-
-def endpoint(url: str) -> str:
-    """The GraphQL address of a service's `url`. Raises BadRequest for one that is no http(s) address.
-
-    >>> endpoint("http://127.0.0.1:8000")
-    'http://127.0.0.1:8000/graphql'
-    """
-    parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
-    try:
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise BadRequest(f"{url!r} is no http address", remedy="give one such as http://127.0.0.1:8000")
-    path = parts.path.rstrip("/")
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path if path.endswith("/graphql") else f"{path}/graphql", "", ""))
-
-
-@dataclass(slots=True)
-class Client:
-    """One service. `query` raises Unavailable, Unauthenticated, LimitExceeded or BadRequest."""
-
-    url: str
-    token: str = ""
-    timeout_s: float = TIMEOUT_S
-
-    def __post_init__(self) -> None:
-        self.url = endpoint(self.url)
-
-    async def query(self, document: str, variables: Mapping[str, Json] | None = None) -> dict[str, Any]:
-        """The `data` of one operation."""
-        body = orjson.dumps({"query": document, "variables": dict(variables or {})})
-        status, answer = await asyncio.to_thread(self._post, body)
-        try:
-            document_out = orjson.loads(answer)
-        except orjson.JSONDecodeError as error:
-            raise Unavailable(f"{self.url} answered {status} without GraphQL", remedy=_START) from error
-        if not isinstance(document_out, dict):
-            raise Unavailable(f"{self.url} answered {status} without GraphQL", remedy=_START)
-        if document_out.get("errors"):
-            raise _translated(document_out["errors"])
-        if status == 401:
-            raise Unauthenticated(f"{self.url} wants a token", remedy="give one with --token")
-        if not isinstance(document_out.get("data"), dict):
-            raise Unavailable(f"{self.url} answered {status} without data", remedy=_START)
-        data: dict[str, Any] = document_out["data"]
-        return data
-
-    def _post(self, body: bytes) -> tuple[int, bytes]:
-        parts = urllib.parse.urlsplit(self.url)
-        headers = {"content-type": "application/json", "accept": "application/json"}
-        if self.token:
-            headers["authorization"] = f"Bearer {self.token}"
-        host = parts.hostname or ""
-        connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(host, parts.port, timeout=self.timeout_s, context=ssl.create_default_context())
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(host, parts.port, timeout=self.timeout_s)
-        )
-        try:
-            connection.request("POST", parts.path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"no twinloom service answers at {self.url}", remedy=_START) from error
-        finally:
-            connection.close()
-
-    @contextlib.asynccontextmanager
-    async def socket(self) -> AsyncIterator[Socket]:
-        """An acknowledged graphql-transport-ws connection. Raises Unavailable or Unauthenticated."""
-        parts = urllib.parse.urlsplit(self.url)
-        address = urllib.parse.urlunsplit(("wss" if parts.scheme == "https" else "ws", *parts[1:]))
-        try:
-            connection = await connect(
-                address,
-                subprotocols=[websockets.Subprotocol("graphql-transport-ws")],
-                open_timeout=self.timeout_s,
-                close_timeout=2.0,
-                ping_interval=10.0,
-                ping_timeout=self.timeout_s,
-                max_size=MAX_FRAME_BYTES,
-                max_queue=256,
-                proxy=None,
-                additional_headers={"authorization": f"Bearer {self.token}"} if self.token else None,
-            )
-        except (OSError, TimeoutError, websockets.WebSocketException) as error:
-            if isinstance(error, websockets.InvalidStatus) and error.response.status_code in (401, 403):
-                raise Unauthenticated(f"{address} refused the token", remedy="give a valid one with --token") from error
-            raise Unavailable(f"no twinloom service answers at {address}", remedy=_START) from error
-        try:
-            payload = {"authorization": f"Bearer {self.token}"} if self.token else {}
-            await connection.send(orjson.dumps({"type": "connection_init", "payload": payload}).decode())
-            async with asyncio.timeout(self.timeout_s):
-                while orjson.loads(await connection.recv()).get("type") != "connection_ack":
-                    pass
-            yield Socket(connection)
-        except websockets.ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd else 0
-            if code in (4401, 4403):
-                raise Unauthenticated(f"{address} refused the token", remedy="give a valid one with --token") from error
-            raise Unavailable(f"the connection to {address} was lost ({code})", remedy=_START) from error
-        except TimeoutError as error:
-            raise Unavailable(f"{address} did not answer in {self.timeout_s:.0f} s", remedy=_START) from error
-        finally:
-            await connection.close()
-
-
-@dataclass(slots=True)
-class Socket:
-    """Several subscriptions over one connection; `events` yields (name given to the subscription, its data)."""
-
-    connection: ClientConnection
-    names: dict[str, str] = field(default_factory=dict)
-    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    async def subscribe(self, name: str, document: str, variables: Mapping[str, Json] | None = None) -> None:
-        id = str(next(self.numbers))
-        self.names[id] = name
-        payload = {"query": document, "variables": dict(variables or {})}
-        await self.connection.send(orjson.dumps({"id": id, "type": "subscribe", "payload": payload}).decode())
-
-    async def events(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """Until the connection ends. Raises BadRequest and its kin when the service refuses a subscription."""
-        async for text in self.connection:
-            message = orjson.loads(text)
-            kind = message.get("type")
-            if kind == "next":
-                payload = message["payload"]
-                if payload.get("errors"):
-                    raise _translated(payload["errors"])
-                yield self.names[message["id"]], payload["data"]
-            elif kind == "ping":
-                await self.connection.send('{"type":"pong"}')
-            elif kind == "error":
-                raise _translated(message["payload"])
-            elif kind == "complete":
-                raise Unavailable("the service ended a subscription", remedy=_START)
-
-
-def _translated(errors: list[dict[str, Any]]) -> TwinloomError:
-    first = errors[0] if errors else {}
-    extensions = first.get("extensions") or {}
-    kind = _ERRORS.get(str(extensions.get("code")), BadRequest)
-    return kind(str(first.get("message") or "the service refused the query"), remedy=str(extensions.get("remedy") or ""))
 
 
 async def fetch_plant(client: Client, paths: tuple[str, ...] = ()) -> Plant:
@@ -270,7 +110,8 @@ Phase = Literal["connecting", "live", "lost"]
 class Feed:
     """Keeps a Plant true. `run` for ever in an asyncio task; `changed` is called after each event in that task.
 
-    Keeps only the latest of each twin: a slow window skips states, it never queues them. `plant` is changed under `lock`.
+    Keeps only the latest of each twin: a slow window skips states, it never queues them. `plant` is changed under
+    `lock`.
     """
 
     def __init__(
@@ -325,26 +166,24 @@ class Feed:
                 try:
                     async for event in socket.events():
                         if events.full():
-                            raise Unavailable("more changes came than the snapshot took in", remedy=_START)
+                            raise Unavailable("more changes came than the snapshot took in", remedy=HOW_TO_START)
                         events.put_nowait(event)
-                    raise Unavailable("the service closed the connection", remedy=_START)
+                    raise Unavailable("the service closed the connection", remedy=HOW_TO_START)
                 except websockets.ConnectionClosed as error:
-                    raise Unavailable("the connection to the service was lost", remedy=_START) from error
+                    raise Unavailable("the connection to the service was lost", remedy=HOW_TO_START) from error
                 finally:
                     with contextlib.suppress(asyncio.QueueFull):
                         events.put_nowait(None)
 
             async def apply() -> None:
-                plant = await fetch_plant(self.client, self.paths)
-                self.plant, self.phase, self.reason = plant, "live", ""
-                self.snapshots += 1
-                self._changed(plant, set(plant.twins))
+                await self._take_snapshot()
                 while (event := await events.get()) is not None:
                     with self.lock:
                         touched = self.apply(*event)
-                    if touched is None:
-                        raise Unavailable("the service asked for a fresh snapshot", remedy="")
-                    if touched:
+                    if touched is None:  # structure or a gap: later events wait in the queue meanwhile
+                        await asyncio.sleep(RESNAPSHOT_S)
+                        await self._take_snapshot()
+                    elif touched:
                         self._changed(self.plant, touched)
 
             try:
@@ -354,8 +193,14 @@ class Feed:
             except* TwinloomError as errors:
                 raise _first(errors) from errors
 
+    async def _take_snapshot(self) -> None:
+        plant = await fetch_plant(self.client, self.paths)
+        self.plant, self.phase, self.reason = plant, "live", ""
+        self.snapshots += 1
+        self._changed(plant, set(plant.twins))
+
     def apply(self, name: str, data: Mapping[str, Any]) -> set[str] | None:
-        """Takes one event in; the ids of twins that changed, or None when only a new snapshot helps (gap, structure)."""
+        """Takes one event in; the ids of twins that changed, or None when a new snapshot is needed (gap, structure)."""
         event = next(iter(data.values()))
         if event is None:
             return set()
@@ -373,7 +218,11 @@ class Feed:
     def _twins(self, changes: list[dict[str, Any]]) -> set[str] | None:
         touched: set[str] = set()
         for change in changes:
-            if change.get("gap") or change.get("missed") or change["kind"] in ("CREATED", "DELETED", "RELATED", "GAP", "UPDATED"):
+            if (
+                change.get("gap")
+                or change.get("missed")
+                or change["kind"] in ("CREATED", "DELETED", "RELATED", "GAP", "UPDATED")
+            ):
                 return None
             twin = self.plant.twins.get(str(change["dtId"]))
             if twin is None:

@@ -34,7 +34,7 @@ _REMEDY = "give a GLB, OBJ, STL or STEP file"
 
 @dataclass(slots=True)
 class FileMeshes:
-    """Meshes by node name in world metres, z up. `palette`: the sRGB colours that their materials number from CUSTOM."""
+    """Meshes by node name in world metres, z up. `palette`: sRGB colours, numbered from Material.CUSTOM."""
 
     nodes: dict[str, Mesh] = field(default_factory=dict)
     palette: list[tuple[int, int, int]] = field(default_factory=list)
@@ -76,14 +76,17 @@ def read_meshes(
             raise BadFile(str(path), f"is no file of at most {MAX_FILE_BYTES // 2**20} MiB", remedy=_REMEDY)
         data = path.read_bytes()
     except OSError as error:
-        raise BadFile(str(path), f"cannot be read ({error.strerror})", remedy="check the name and its permissions") from error
+        raise BadFile(
+            str(path), f"cannot be read ({error.strerror})", remedy="check the name and its permissions"
+        ) from error
+    to_world = np.diag([unit_m, unit_m, unit_m, 1.0]) @ _turn(up)
     found = FileMeshes(palette=palette if palette is not None else [])
     if suffix in (".glb", ".gltf"):
-        _read_glb(path, data, found, known, np.diag([unit_m, unit_m, unit_m, 1.0]) @ _turn(up))
+        _read_glb(path, data, found, known, to_world)
     elif suffix == ".obj":
-        _read_obj(path, data, found, _turn(up), unit_m)
+        _read_obj(path, data, found, to_world)
     elif suffix == ".stl":
-        _read_stl(path, data, found, _turn(up), unit_m)
+        _read_stl(path, data, found, to_world)
     elif suffix in (".step", ".stp"):
         _read_step(path, found, known)
     else:
@@ -114,8 +117,11 @@ def _checked(path: Path, vertices: Any, faces: Any, materials: NDArray[np.uint8]
     """A Mesh whose faces refer to finite vertices that are there."""
     points, triangles = np.asarray(vertices, float).reshape(-1, 3), np.asarray(faces, np.int64).reshape(-1, 3)
     if len(points) > MAX_VERTICES or len(triangles) * 3 > MAX_INDICES:
-        raise BadFile(str(path), f"has {len(triangles)} triangles; at most {MAX_INDICES // 3} are read", remedy="decimate it")
-    inside = ((triangles >= 0) & (triangles < len(points))).all(axis=1)
+        raise BadFile(
+            str(path), f"has {len(triangles)} triangles; at most {MAX_INDICES // 3} are read", remedy="decimate it"
+        )
+    inside = np.asarray(((triangles >= 0) & (triangles < len(points))).all(axis=1))
+    inside &= (triangles != np.roll(triangles, 1, axis=1)).all(axis=1)
     fine = inside.copy()
     fine[inside] = (np.abs(points[triangles[inside]]) < 1e7).all(axis=(1, 2))  # false for NaN as well
     kept = triangles[fine].astype(np.int32)
@@ -124,9 +130,19 @@ def _checked(path: Path, vertices: Any, faces: Any, materials: NDArray[np.uint8]
     return Mesh(points[used], compact.reshape(-1, 3).astype(np.int32), materials[fine])
 
 
+def _transformed(path: Path, vertices: Any, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points under a 4 x 4 matrix; what is not finite stays so and is left out by `_checked`."""
+    points = np.asarray(vertices, float)
+    if points.ndim != 2 or points.shape[1] != 3 or matrix.shape != (4, 4):
+        raise BadFile(str(path), "has vertices that are no points in space", remedy=_REMEDY)
+    with np.errstate(all="ignore"):
+        moved: NDArray[np.float64] = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
+
+
 def _colour_of(mesh: Any) -> tuple[int, int, int]:
     """One sRGB colour of a trimesh mesh, a light grey when it has none."""
-    visual = getattr(mesh, "visual", None)
+    visual: Any = getattr(mesh, "visual", None)
     colour = getattr(getattr(visual, "material", None), "baseColorFactor", None)
     if colour is None and getattr(visual, "kind", None) in ("vertex", "face"):
         colour = visual.main_color
@@ -142,7 +158,8 @@ def _face_materials(mesh: Any, palette: list[tuple[int, int, int]]) -> NDArray[n
     if own is not None and len(own) == len(mesh.vertices):
         numbers = np.nan_to_num(np.asarray(own, float).reshape(-1)[mesh.faces[:, 0]])
         if ((numbers >= 0) & (numbers < Material.CUSTOM)).all():
-            return numbers.astype(np.uint8)
+            found: NDArray[np.uint8] = numbers.astype(np.uint8)
+            return found
     return np.full(len(mesh.faces), _number_of(palette, _colour_of(mesh)), np.uint8)
 
 
@@ -164,7 +181,16 @@ def _read_glb(path: Path, data: bytes, found: FileMeshes, known: Collection[str]
     nodes = document.get("nodes", [])
     _report_duplicates(nodes, found)
     owner = _owners(nodes, known)
-    for key in ("images", "textures", "samplers", "animations", "skins", "cameras", "extensionsRequired", "extensionsUsed"):
+    for key in (
+        "images",
+        "textures",
+        "samplers",
+        "animations",
+        "skins",
+        "cameras",
+        "extensionsRequired",
+        "extensionsUsed",
+    ):
         document.pop(key, None)
     for i, node in enumerate(nodes):  # unique names: trimesh keys its graph by them
         node["name"] = f"n{i}"
@@ -194,11 +220,8 @@ def _read_glb(path: Path, data: bytes, found: FileMeshes, known: Collection[str]
             continue
         match = re.match(r"n(\d+)", name)
         belongs = owner[int(match[1])] if match and int(match[1]) < len(owner) else str(name)
-        whole = turn @ np.asarray(matrix, float)
-        points = mesh.vertices @ whole[:3, :3].T + whole[:3, 3]
-        pieces.setdefault(belongs, []).append(
-            _checked(path, points, mesh.faces, _face_materials(mesh, found.palette))
-        )
+        points = _transformed(path, mesh.vertices, turn @ np.asarray(matrix, float))
+        pieces.setdefault(belongs, []).append(_checked(path, points, mesh.faces, _face_materials(mesh, found.palette)))
     found.nodes.update({name: mesh for name, parts in pieces.items() if len((mesh := join(parts)).faces)})
 
 
@@ -229,7 +252,7 @@ def _owners(nodes: list[Any], known: Collection[str]) -> list[str]:
     return owners
 
 
-def _read_obj(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float64], unit_m: float) -> None:
+def _read_obj(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float64]) -> None:
     if len(data) > MAX_TEXT_BYTES or data.count(b"\nv ") > MAX_VERTICES or data.count(b"\nf ") > MAX_INDICES // 3:
         raise BadFile(str(path), f"is larger than the {MAX_VERTICES} vertices that are read", remedy="decimate it")
     scene = _parse(path, data, "obj", split_objects=True, group_material=False, skip_materials=True)
@@ -237,12 +260,14 @@ def _read_obj(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float
         if not hasattr(mesh, "faces") or not len(mesh.faces):
             continue
         title = str(mesh.metadata.get("object") or mesh.metadata.get("name") or name)
-        points = (np.asarray(mesh.vertices) * unit_m) @ turn[:3, :3].T
+        points = _transformed(path, mesh.vertices, turn)
         checked = _checked(path, points, mesh.faces, _face_materials(mesh, found.palette))
+        if not len(checked.faces):
+            continue
         found.nodes[title] = join([found.nodes[title], checked]) if title in found.nodes else checked
 
 
-def _read_stl(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float64], unit_m: float) -> None:
+def _read_stl(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float64]) -> None:
     kind = "stl_ascii" if data[:5] == b"solid" and b"facet" in data[:1000] else "stl"
     if kind == "stl":
         count = struct.unpack_from("<I", data, 80)[0] if len(data) >= 84 else 0
@@ -253,7 +278,7 @@ def _read_stl(path: Path, data: bytes, found: FileMeshes, turn: NDArray[np.float
     scene = _parse(path, data, kind)
     parts = []
     for mesh in scene.geometry.values():
-        points = (np.asarray(mesh.vertices) * unit_m) @ turn[:3, :3].T
+        points = _transformed(path, mesh.vertices, turn)
         parts.append(_checked(path, points, mesh.faces, _face_materials(mesh, found.palette)))
     whole = join(parts)
     if len(whole.faces):
@@ -272,7 +297,9 @@ def _read_step(path: Path, found: FileMeshes, known: Collection[str]) -> None:
                 capture_output=True, timeout=STEP_TIMEOUT_S, env=environment, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise BadFile(str(path), f"takes longer than {STEP_TIMEOUT_S:.0f} s to read", remedy="export it as GLB") from error
+            raise BadFile(
+                str(path), f"takes longer than {STEP_TIMEOUT_S:.0f} s to read", remedy="export it as GLB"
+            ) from error
         if b"No module named 'cascadio'" in done.stderr:
             raise BadFile(str(path), "is STEP, which needs the extra `cad`", remedy="pip install 'twinloom[cad]'")
         if done.returncode or not out.is_file():

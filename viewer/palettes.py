@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from twinloom.viewer.geometry import Material
 
 Theme: TypeAlias = Literal["light", "dark"]
 Vision: TypeAlias = Literal["normal", "protan", "deutan", "tritan"]
@@ -119,8 +122,27 @@ def _lab(colour: ArrayLike, vision: Vision) -> NDArray[np.float64]:
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     if vision != "normal":
         linear = np.clip(np.asarray(_MACHADO[vision]) @ linear, 0.0, 1.0)
-    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
     white = np.array([0.95047, 1.0, 1.08883])
     t = (xyz @ linear) / white
     f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@cache
+def base_colours(theme: Theme) -> NDArray[np.uint8]:
+    """(Material.CUSTOM, 3) sRGB: what healthy things look like. All near grey: colour is kept for exceptions."""
+    light = {
+        Material.BODY: "eceef0", Material.TRIM: "7d858e", Material.GLASS: "51606e", Material.METAL: "b4bac1",
+        Material.DARK: "474d55", Material.ACCENT: "8fa3b5", Material.FLOOR: "dfe3e7", Material.AISLE: "eceef0",
+        Material.HALO: "eceef0", Material.BEACON: "c4c9ce", Material.SCREEN: "90a4b4",
+    }  # fmt: skip
+    dark = {
+        Material.BODY: "858d97", Material.TRIM: "474e57", Material.GLASS: "26303a", Material.METAL: "68707a",
+        Material.DARK: "23282e", Material.ACCENT: "546675", Material.FLOOR: "23282e", Material.AISLE: "2d333a",
+        Material.HALO: "2d333a", Material.BEACON: "5b636c", Material.SCREEN: "4a6072",
+    }  # fmt: skip
+    table = light if theme == "light" else dark
+    return np.array([list(bytes.fromhex(table[m])) for m in list(Material)[: Material.CUSTOM]], np.uint8)

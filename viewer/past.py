@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from twinloom.twin.errors import BadRequest
 from twinloom.viewer import queries
-from twinloom.viewer.live import Client, fetch_plant, pages
+from twinloom.viewer.client import Client
+from twinloom.viewer.live import fetch_plant, pages
 from twinloom.viewer.plant import STANDING, Alert, Plant, Rul, Value
 from twinloom.viewer.state import RUL_PATH
 
@@ -26,7 +27,9 @@ async def fetch_past(client: Client, at: datetime, paths: tuple[str, ...] = (), 
     """
     when = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     if when > datetime.now(UTC) + timedelta(seconds=5):
-        raise BadRequest(f"{when.isoformat()} has not come yet", remedy="give a past time, for example 2026-11-23T18:40:00Z")
+        raise BadRequest(
+            f"{when.isoformat()} has not come yet", remedy="give a past time, for example 2026-11-23T18:40:00Z"
+        )
     now = today or await fetch_plant(client, paths)
     past = Plant(rules=now.rules, fields=now.fields, service=now.service, seq=now.seq, time=now.time)
     past.historical = iso(when)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -81,4 +82,4 @@ def _splits(count: int) -> list[list[range]]:
 
 def _cut(count: int, cuts: list[int]) -> list[range]:
     edges = [0, *cuts, count]
-    return [range(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [range(a, b) for a, b in itertools.pairwise(edges)]

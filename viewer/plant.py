@@ -165,7 +165,7 @@ class TwinView:
 
 @dataclass(slots=True)
 class Plant:
-    """The whole picture at `seq`. `historical` is a time when it shows the past; `lost_since` when the service is gone."""
+    """The whole picture at `seq`. `historical`: the past time shown; `lost_since`: when the service went."""
 
     twins: dict[str, TwinView] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Whether VTK can draw here, found out in a process of its own: a missing library is a segfault, which nothing catches."""
+"""Whether VTK can draw here, found out in another process: a missing library is a segfault, which nothing catches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OSMESA = "vtkOSOpenGLRenderWindow"
 
 @lru_cache(maxsize=1)
 def ready() -> str:
-    """Makes sure that pictures can be drawn off screen; sets VTK_DEFAULT_OPENGL_WINDOW for this process when that is needed.
+    """Makes sure that pictures can be drawn off screen; sets VTK_DEFAULT_OPENGL_WINDOW when needed.
 
     Returns the render window's class ("" for VTK's own choice). Raises Unavailable that names the missing package.
     """
@@ -45,7 +45,11 @@ def ready() -> str:
             del environment["VTK_DEFAULT_OPENGL_WINDOW"]
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _DRAW], env=environment, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False
+                [sys.executable, "-c", _DRAW],
+                env=environment,
+                capture_output=True,
+                timeout=PROBE_TIMEOUT_S,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             last = f"it did not draw within {PROBE_TIMEOUT_S:.0f} s"

@@ -1,7 +1,7 @@
 """Shapes by model type, for twins that bring no geometry: a machining centre and its parts, and a plain block.
 
-Local frames: z up, the operator stands at -y. The numbers are metres of a small vertical machining centre; a component's
-origin is where `placement` of the example plant puts it inside the machine.
+Local frames: z up, the operator stands at -y. The numbers are metres of a small vertical machining centre; a
+component's origin is where `placement` of the example plant puts it inside the machine.
 """
 
 from __future__ import annotations
@@ -123,7 +123,10 @@ def _spindle() -> Lods:
         frustum((0.0, -0.04, -0.34), 0.08, 0.16, 0.12, M.TRIM, sides=10),
         cylinder((0.0, -0.04, -0.56), 0.035, 0.22, M.METAL, sides=6),
     ]
-    middle = [box((-0.34, -0.42, 0.0), (0.34, 0.36, 1.0), M.METAL), cylinder((0, -0.04, 1.0), 0.21, 0.4, M.METAL, sides=4)]
+    middle = [
+        box((-0.34, -0.42, 0.0), (0.34, 0.36, 1.0), M.METAL),
+        cylinder((0, -0.04, 1.0), 0.21, 0.4, M.METAL, sides=4),
+    ]
     return join(head), join(middle), box((-0.34, -0.42, -0.3), (0.34, 0.36, 1.4), M.METAL)
 
 
@@ -167,7 +170,10 @@ def _coolant_pump() -> Lods:
         cylinder((-0.19, -0.3, 1.345), 0.04, 0.37, M.METAL, sides=5, axis="x"),
         box((0.43, -0.5, 0.2), (0.44, -0.3, 0.36), M.GLASS),
     ]
-    middle = [box((-0.17, -0.7, 0.0), (0.43, 0.5, 0.48), M.BODY), cylinder((0.14, 0.18, 0.48), 0.14, 0.5, M.METAL, sides=4)]
+    middle = [
+        box((-0.17, -0.7, 0.0), (0.43, 0.5, 0.48), M.BODY),
+        cylinder((0.14, 0.18, 0.48), 0.14, 0.5, M.METAL, sides=4),
+    ]
     return join(parts), join(middle), box((-0.17, -0.7, 0.0), (0.43, 0.5, 0.95), M.BODY)
 
 
@@ -188,7 +194,12 @@ def _tool_changer() -> Lods:
 
 def _block() -> Lods:
     """A model type without a shape: a plain cabinet, so that nothing is missing from the picture."""
-    full = join([chamfered((-0.4, -0.4, 0.05), (0.4, 0.4, 1.0), 0.06, M.BODY), box((-0.36, -0.36, 0.0), (0.36, 0.36, 0.05), M.DARK)])
+    full = join(
+        [
+            chamfered((-0.4, -0.4, 0.05), (0.4, 0.4, 1.0), 0.06, M.BODY),
+            box((-0.36, -0.36, 0.0), (0.36, 0.36, 0.05), M.DARK),
+        ]
+    )
     low = box((-0.4, -0.4, 0.0), (0.4, 0.4, 1.0), M.BODY)
     return full, low, low
 

@@ -107,7 +107,10 @@ query ViewerPast(
   $model: String!, $path: String!, $from: DateTime!, $to: DateTime!, $bucket: Long!, $first: Int, $after: String
 ) {{
   twins(filter: {{exactModel: $model}}, first: $first, after: $after) {{
-    nodes {{ dtId history(path: $path, from: $from, to: $to, bucketMs: $bucket, first: 2) {{ buckets {{ start last }} }} }}
+    nodes {{
+      dtId
+      history(path: $path, from: $from, to: $to, bucketMs: $bucket, first: 2) {{ buckets {{ start last }} }}
+    }}
     {_PAGE}
   }}
 }}

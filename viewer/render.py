@@ -1,12 +1,13 @@
 """Pixels by VTK: the only file that imports pyvista.
 
-One merged mesh a level of detail; colours are one table (part x material) taken by face into a cell array that VTK reads
-in place. Alpha is no transparency here but the pattern: 251 hatched, 247 dotted, 127 see-through by stipple, 0 left out;
-a fragment shader reads it, so nothing depends on the order of drawing.
+One merged mesh a level of detail; colours are one table (part x material) taken by face into a cell array that VTK
+reads in place. Alpha is no transparency here but the pattern: 251 hatched, 247 dotted, 127 see-through by stipple, 0
+left out; a fragment shader reads it, so nothing depends on the order of drawing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 import pyvista as pv
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
+from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkRenderingCore import (
     vtkActor,
@@ -25,9 +26,10 @@ from vtkmodules.vtkRenderingCore import (
     vtkTexture,
     vtkTexturedActor2D,
 )
-from vtkmodules.vtkRenderingOpenGL2 import vtkRenderStepsPass, vtkSSAAPass, vtkSSAOPass
+from vtkmodules.vtkRenderingOpenGL2 import vtkRenderStepsPass, vtkSSAAPass
 
 from twinloom.viewer.camera import Camera
+from twinloom.viewer.occlusion import eye_depth, shade
 from twinloom.viewer.palettes import CHROME, Theme
 from twinloom.viewer.scene import BOX, FULL, MIDDLE, Scene
 
@@ -54,7 +56,7 @@ _PATTERN = """//VTK::Color::Impl
 class Layer:
     """One level of detail in VTK: an actor and the cell array that its colours are written into."""
 
-    def __init__(self, scene: Scene, level: int, materials: int, scale: float) -> None:
+    def __init__(self, scene: Scene, level: int, materials: int, quality: Quality) -> None:
         merged = scene.merged(level)
         self.spans, self.owner = merged.spans, merged.owner
         self.materials = merged.materials.astype(np.intp)
@@ -84,8 +86,11 @@ class Layer:
         surface.SetAmbient(0.3)
         surface.SetDiffuse(0.78)
         surface.SetSpecular(0.0)
+        surface.SetBackfaceCulling(quality == "live")
         shader = self.actor.GetShaderProperty()
-        shader.AddFragmentShaderReplacement("//VTK::Color::Impl", False, _PATTERN.format(scale=f"{scale:.3f}"), False)
+        shader.AddFragmentShaderReplacement(
+            "//VTK::Color::Impl", False, _PATTERN.format(scale="2.0" if quality == "report" else "1.0"), False
+        )
 
     @property
     def triangles(self) -> int:
@@ -120,18 +125,19 @@ class Renderer:
     ) -> None:
         self.scene, self.size, self.theme, self.quality = scene, size, theme, quality
         self.plotter = plotter or pv.Plotter(off_screen=off_screen, window_size=list(size), lighting="none")
+        self.plotter.render_window.SetMultiSamples(0)
         chrome = CHROME[theme]
         self.plotter.set_background(chrome.ground_far, top=chrome.ground)
         materials = 11 + len(scene.palette)
-        scale = 2.0 if quality == "report" else 1.0
         self._layers: dict[int, Layer] = {}
-        self._make = lambda level: Layer(scene, level, materials, scale)
+        self._materials = materials
         self._picker = vtkCellPicker()
         self._picker.SetTolerance(0.0)
         self._table: NDArray[np.uint32] | None = None
         self._shown = False
         self._light()
-        self._occlusion = self._report_passes() if quality == "report" else None
+        self._smooth = vtkSSAAPass()
+        self._smooth.SetDelegatePass(vtkRenderStepsPass())
         self.level = FULL
         self.show_level(FULL if quality == "report" else self.level_for_speed())
 
@@ -143,10 +149,18 @@ class Renderer:
                 counts[level] += len(self.scene.geometries[part.geometry][level].faces)
         return FULL if counts[FULL] <= LIVE_TRIANGLES else MIDDLE if counts[MIDDLE] <= LIVE_TRIANGLES else BOX
 
+    def use(self, scene: Scene) -> None:
+        """Draws another scene in the same window; paint it next."""
+        for layer in self._layers.values():
+            self.plotter.renderer.RemoveActor(layer.actor)
+        self.scene, self._layers, self._table = scene, {}, None
+        self._materials = 11 + len(scene.palette)
+        self.show_level(FULL if self.quality == "report" else self.level_for_speed())
+
     def show_level(self, level: int) -> None:
         """Switches the level of detail; a level is built when it is first shown."""
         if level not in self._layers:
-            self._layers[level] = layer = self._make(level)
+            self._layers[level] = layer = Layer(self.scene, level, self._materials, self.quality)
             self.plotter.renderer.AddActor(layer.actor)
             if self._table is not None:
                 layer.paint(self._table)
@@ -161,7 +175,7 @@ class Renderer:
         return self._layers[self.level]
 
     def paint(self, table: NDArray[np.uint32]) -> int:
-        """Takes a colour table (parts, materials); only faces of rows that changed are written. Returns how many did."""
+        """Takes a colour table (parts, materials); writes only the faces of rows that changed, and counts them."""
         if self._table is None or self._table.shape != table.shape:
             self.layer.paint(table)
             changed = len(table)
@@ -181,11 +195,6 @@ class Renderer:
         if abs(np.dot(camera.basis()[2], [0.0, 0.0, 1.0])) > 0.999:
             view.up = (0.0, 1.0, 0.0)
         view.view_angle = camera.angle
-        if self._occlusion is not None:
-            # VTK keeps positions as half floats: what is nearer than 2**-11 of the distance is noise, not shade
-            distance = float(np.linalg.norm(np.subtract(camera.position, camera.focus)))
-            self._occlusion.SetBias(max(0.01, distance / 900))
-            self._occlusion.SetRadius(max(0.5, distance / 90))
         self.plotter.renderer.ResetCameraClippingRange()
 
     def camera(self) -> Camera:
@@ -194,16 +203,42 @@ class Renderer:
         return Camera(tuple(view.position), tuple(view.focal_point), float(view.view_angle))
 
     def image(self, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """(height, width, 3): the scene as drawn now, without the overlay; in another `size` for this once."""
+        """(height, width, 3): the scene as drawn now, without the overlay; in another `size` for this once.
+
+        In a report it is supersampled and shaded by ambient occlusion.
+        """
         width, height = size or self.size
         if size is not None:
             self.plotter.render_window.SetSize(*size)
-        self.draw()
-        pixels = vtkUnsignedCharArray()
-        self.plotter.render_window.GetPixelData(0, 0, width - 1, height - 1, 1, pixels, 0)
+        if self.quality == "live":
+            self.draw()
+            picture = self._pixels(width, height)
+        else:
+            self.plotter.renderer.SetPass(None)
+            self.draw()
+            shades = self._shades(width, height)
+            self.plotter.renderer.SetPass(self._smooth)
+            self.draw()
+            picture = np.round(self._pixels(width, height) * shades[:, :, None]).astype(np.uint8)
         if size is not None:
             self.plotter.render_window.SetSize(*self.size)
+        return picture
+
+    def _pixels(self, width: int, height: int) -> NDArray[np.uint8]:
+        pixels = vtkUnsignedCharArray()
+        self.plotter.render_window.GetPixelData(0, 0, width - 1, height - 1, 1, pixels, 0)
         return np.ascontiguousarray(vtk_to_numpy(pixels).reshape(height, width, 3)[::-1])
+
+    def _shades(self, width: int, height: int) -> NDArray[np.float32]:
+        """Ambient occlusion of the frame just drawn."""
+        buffer = vtkFloatArray()
+        self.plotter.render_window.GetZbufferData(0, 0, width - 1, height - 1, buffer)
+        near, far = self.plotter.camera.clipping_range
+        depth = eye_depth(vtk_to_numpy(buffer).reshape(height, width)[::-1], near, far)
+        pixel = 2 * math.tan(math.radians(self.plotter.camera.view_angle) / 2) / height
+        seen = depth[np.isfinite(depth)]
+        radius_m = 1.0 if not len(seen) else max(0.35, float(np.median(seen)) * pixel * 14)
+        return shade(depth, pixel, min(radius_m, 1.2))
 
     def draw(self) -> None:
         """Draws the frame; the first time it makes the window."""
@@ -222,17 +257,6 @@ class Renderer:
 
     def close(self) -> None:
         self.plotter.close()
-
-    def _report_passes(self) -> vtkSSAOPass:
-        """Ambient occlusion below supersampling."""
-        occlusion = vtkSSAOPass()
-        occlusion.SetDelegatePass(vtkRenderStepsPass())
-        occlusion.SetKernelSize(32)
-        occlusion.BlurOn()
-        smooth = vtkSSAAPass()
-        smooth.SetDelegatePass(occlusion)
-        self.plotter.renderer.SetPass(smooth)
-        return occlusion
 
     def _light(self) -> None:
         low, high = self.scene.bounds
@@ -263,7 +287,9 @@ class Sheet:
         self._texture.SetInputData(self._image)
         self._texture.InterpolateOff()
         quad = vtkPolyData()
-        quad.SetPoints(pv.vtk_points(np.array([(0, 0, 0), (width, 0, 0), (width, height, 0), (0, height, 0)], np.float32)))
+        quad.SetPoints(
+            pv.vtk_points(np.array([(0, 0, 0), (width, 0, 0), (width, height, 0), (0, height, 0)], np.float32))
+        )
         cells = vtkCellArray()
         cells.InsertNextCell(4)
         for i in range(4):

@@ -6,11 +6,12 @@ Asks the API for everything, judges it (`state`), draws the scene (`render`) and
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,22 @@ from twinloom.twin.errors import BadFile, BadRequest
 from twinloom.twin.instance import Json
 from twinloom.viewer import probe
 from twinloom.viewer.camera import PRESETS, Camera, corners, fitted
-from twinloom.viewer.live import Client, fetch_plant
+from twinloom.viewer.client import Client
+from twinloom.viewer.live import fetch_plant
 from twinloom.viewer.palettes import CHROME, State, Theme
 from twinloom.viewer.plant import Plant, TwinView
 from twinloom.viewer.scene import Problem, Scene, build_scene, scene_glb
 from twinloom.viewer.state import HEALTH, RUL, Badge, Frame, Overlay, life_left
 
 if TYPE_CHECKING:
-    from twinloom.viewer.drawing import Canvas, Placed, Rect, Tag
+    from twinloom.viewer.canvas import Canvas, Rect
+    from twinloom.viewer.drawing import Tag
+    from twinloom.viewer.labels import Placed
     from twinloom.viewer.render import Renderer
 
+FILMS = (".gif", ".mp4")
 FLOOR_ASPECT = 1.75
-"""Sites are packed to width : depth = this times 16:9's ratio to the picture's; the view from 46 degrees up halves depth."""
+"""Sites are packed to width : depth = this at 16:9; the view from above shortens depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,9 @@ class SnapshotReport:
 
     def __str__(self) -> str:
         states = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items())
-        lines = [f"{self.out}: {self.twins} twins at seq {self.seq}, {clock(self.time)}" + (f" ({states})" if states else "")]
+        lines = [
+            f"{self.out}: {self.twins} twins at seq {self.seq}, {clock(self.time)}" + (f" ({states})" if states else "")
+        ]
         lines += [f"  {badge}" for badge in self.badges]
         lines += [f"  note: {problem}" for problem in self.problems[:10]]
         if len(self.problems) > 10:
@@ -67,7 +74,7 @@ class SnapshotReport:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """How a picture is taken. `camera`: a preset (overview, front, top, left, right), a twin id to go close to, or a Camera."""
+    """How a picture is taken. `camera`: a preset, a twin id to go close to, or a Camera."""
 
     size: tuple[int, int] = (1600, 900)
     theme: Theme = "light"
@@ -87,26 +94,33 @@ def snapshot(
     size: tuple[int, int] = (1600, 900),
     camera: str | Camera = "overview",
     at: datetime | None = None,
+    span: timedelta = timedelta(minutes=5),
+    frames: int = 24,
     close_up: bool = True,
     meshes: Sequence[Path] = (),
     mesh_folder: Path | None = None,
 ) -> SnapshotReport:
-    """Draws the plant behind `url` into `out` (PNG, or GLB) and says what is on it. Blocks; call it in a thread from asyncio.
+    """Draws the plant behind `url` into `out` (PNG, GLB, GIF or MP4) and says what is on it. Blocks.
 
     `color_by`: "rul", "health" or a numeric property such as "temperature"; `at`: a past time instead of now.
+    A GIF or MP4 replays the `span` before that in `frames` pictures.
     Raises Unavailable (service or renderer), Unauthenticated, BadRequest, BadFile.
     """
     out = Path(out)
-    if out.suffix.lower() not in (".png", ".glb"):
-        raise BadRequest(f"{out.name} is no picture that can be made", remedy="name it .png or .glb")
+    if out.suffix.lower() not in (".png", ".glb", *FILMS):
+        raise BadRequest(f"{out.name} is no picture that can be made", remedy="name it .png, .glb, .gif or .mp4")
     if not (160 <= size[0] <= 8192 and 120 <= size[1] <= 8192):
         raise BadRequest(f"{size[0]} x {size[1]} pixels is no size", remedy="use 160 x 120 to 8192 x 8192")
     if out.parent != Path() and not out.parent.is_dir():
         raise BadFile(str(out), f"the folder {out.parent} does not exist", remedy="make it, or give another name")
     if theme not in ("light", "dark"):
         raise BadRequest(f"{theme!r} is no theme", remedy="use light or dark")
-    plant = asyncio.run(_plant(url, token, color_by, at))
     shot = Shot(size, theme, camera, close_up, tuple(meshes), mesh_folder)
+    if out.suffix.lower() in FILMS:
+        from twinloom.viewer.film import film
+
+        return film(Client(url, token or ""), out, shot, color_by=color_by, until=at, span=span, frames=frames)
+    plant = asyncio.run(_plant(url, token, color_by, at))
     return draw_plant(plant, out, color_by=color_by, shot=shot)
 
 
@@ -134,22 +148,26 @@ def draw_plant(plant: Plant, out: Path, *, color_by: str = RUL, shot: Shot | Non
     overlay = Overlay(scene, plant.rules, color_by)
     frame = overlay.frame(plant)
     if out.suffix.lower() == ".glb":
-        _write(out, scene_glb(scene))
+        write(out, scene_glb(scene))
     else:
         probe.ready()
         from PIL import Image
 
-        picture = Studio(scene, shot).picture(plant, overlay, frame)
-        import io
-
+        with Studio(scene, shot) as studio:
+            picture = studio.picture(plant, overlay, frame)
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG", optimize=False)
-        _write(out, buffer.getvalue())
+        Image.fromarray(picture).save(buffer, "PNG")
+        write(out, buffer.getvalue())
+    return report_of(plant, scene, frame, out, shot.size)
+
+
+def report_of(plant: Plant, scene: Scene, frame: Frame, out: Path, size: tuple[int, int]) -> SnapshotReport:
+    """What was drawn."""
     names = [State(i).name.lower() for i in range(len(State))]
     counted = np.bincount(frame.states, minlength=len(State))
     return SnapshotReport(
         out=out,
-        size=shot.size,
+        size=size,
         seq=plant.seq,
         time=plant.historical or plant.time,
         twins=len(plant.twins),
@@ -165,15 +183,18 @@ def _sentences(problems: Sequence[Problem]) -> list[str]:
     return [problem.message for problem in problems]
 
 
-def _write(out: Path, data: bytes) -> None:
+def write(out: Path, data: bytes) -> None:
+    """Writes a file. Raises BadFile when that is not possible."""
     try:
         out.write_bytes(data)
     except OSError as error:
-        raise BadFile(str(out), f"cannot be written ({error.strerror})", remedy="give a folder that you may write to") from error
+        raise BadFile(
+            str(out), f"cannot be written ({error.strerror})", remedy="give a folder that you may write to"
+        ) from error
 
 
 class Studio:
-    """Takes pictures of one scene; keeps the renderer for the next one. Close it."""
+    """Takes pictures of one scene; keeps the renderer for the next one. Use it as a context."""
 
     def __init__(self, scene: Scene, shot: Shot) -> None:
         from twinloom.viewer.render import Renderer
@@ -181,18 +202,24 @@ class Studio:
         self.scene, self.shot = scene, shot
         self.renderer: Renderer = Renderer(scene, size=shot.size, theme=shot.theme, quality="report")
 
-    def close(self) -> None:
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.renderer.close()
 
     def picture(self, plant: Plant, overlay: Overlay, frame: Frame) -> NDArray[np.uint8]:
         """(height, width, 3) of the plant as judged."""
-        from twinloom.viewer import drawing
+        from twinloom.viewer import drawing, labels
+        from twinloom.viewer.canvas import Canvas
 
         shot, scene = self.shot, self.scene
         self.renderer.paint(overlay.colours(frame, shot.theme))
-        canvas = drawing.Canvas(shot.size, shot.theme, unit=min(shot.size[1] / 900, shot.size[0] / 1200))
+        canvas = Canvas(shot.size, shot.theme, unit=min(shot.size[1] / 900, shot.size[0] / 1200))
         if plant.historical:
-            drawing.draw_banner(canvas, f"HISTORICAL  ·  the plant as it was at {clock(plant.historical)}", CHROME[shot.theme].banner)
+            drawing.draw_banner(
+                canvas, f"HISTORICAL  ·  the plant as it was at {clock(plant.historical)}", CHROME[shot.theme].banner
+            )
         elif plant.lost_since:
             drawing.draw_banner(canvas, f"NOT LIVE  ·  no connection since {clock(plant.lost_since)}", "#7a1f1f")
         camera = self._camera()
@@ -206,7 +233,7 @@ class Studio:
             picture = self._pin(canvas, picture, plant, frame.badges[0], busy)
         spots = [(badge, anchor_of(scene, badge.row, camera, shot.size)) for badge in frame.badges]
         seen = [(badge, at) for badge, at in spots if at is not None]
-        placed: list[Placed] = drawing.place_badges(canvas, seen, busy)
+        placed: list[Placed] = labels.place_badges(canvas, seen, busy)
         drawing.draw_badges(canvas, placed)
         return drawing.over(picture, canvas.image())
 
@@ -217,19 +244,26 @@ class Studio:
         if camera in scene.row_of:
             return camera_on(scene, scene.row_of[camera], size)
         if camera not in (*PRESETS, "all"):
-            raise BadRequest(f"{camera!r} is neither a view nor a twin of the scene", remedy=f"use {', '.join(PRESETS)} or a twin id")
+            raise BadRequest(
+                f"{camera!r} is neither a view nor a twin of the scene", remedy=f"use {', '.join(PRESETS)} or a twin id"
+            )
         margins = (0.03, 0.13, 0.03, 0.05)
-        return fitted(corners(scene.bounds_of if len(scene.parts) else scene.bounds), size, view="overview" if camera == "all" else camera, margins=margins)
+        return fitted(
+            corners(scene.bounds_of if len(scene.parts) else scene.bounds),
+            size,
+            view="overview" if camera == "all" else camera,
+            margins=margins,
+        )
 
     def _pin(
         self, canvas: Canvas, picture: NDArray[np.uint8], plant: Plant, badge: Badge, busy: list[Rect]
     ) -> NDArray[np.uint8]:
         """The machine of the worst badge, close, where the overview leaves room; what is known of it below."""
-        from twinloom.viewer import drawing
+        from twinloom.viewer import drawing, labels
 
         w, h = round(canvas.px(300)), round(canvas.px(220))
         lines = about(plant.twins[self.scene.parts[badge.row].twin], badge, self.scene.label_of(badge.row))
-        box = drawing.roomiest(canvas, (w, h + canvas.px(14 + 19 * len(lines))), busy)
+        box = labels.roomiest(canvas, (w, h + canvas.px(14 + 19 * len(lines))), busy)
         if box is None:
             return picture
         unit = self.scene.parts[badge.row].unit
@@ -254,7 +288,10 @@ def screen_boxes(scene: Scene, camera: Camera, size: tuple[int, int]) -> list[Re
         return []
     at, _ = camera.project(corners(scene.bounds_of[rows]), size)
     at = at.reshape(len(rows), 8, 2)
-    return [(float(a[0]), float(a[1]), float(b[0]), float(b[1])) for a, b in zip(at.min(axis=1), at.max(axis=1), strict=True)]
+    return [
+        (float(a[0]), float(a[1]), float(b[0]), float(b[1]))
+        for a, b in zip(at.min(axis=1), at.max(axis=1), strict=True)
+    ]
 
 
 def titles(plant: Plant, scene: Scene) -> tuple[str, str]:
@@ -307,19 +344,28 @@ def tags(scene: Scene, camera: Camera, size: tuple[int, int], unit: float) -> li
     from twinloom.viewer.drawing import Tag
 
     found: list[Tag] = []
+    units = [row for row, part in enumerate(scene.parts) if part.role == "unit"]
     for row, part in enumerate(scene.parts):
+        if part.role != "site":
+            continue
         low, high = scene.bounds_of[row]
-        if part.role == "site":
-            at, depth = camera.project([[low[0], low[1], high[2]]], size)
-            if depth[0] > 0:
-                machines = sum(p.role == "unit" and _below(scene, i, row) for i, p in enumerate(scene.parts))
-                text = f"{part.name}" + (f"   {machines} machines" if machines else "")
-                found.append(Tag(text, (float(at[0, 0]) + 4 * unit, float(at[0, 1]) + 12 * unit), 15, True))
-        elif part.role == "unit":
-            at, depth = camera.project([[low[0], low[1] - 0.1, 0.0], [high[0], low[1] - 0.1, 0.0]], size)
-            if depth.min() > 0 and at[1, 0] - at[0, 0] > 46 * unit:
-                x, y = at.mean(axis=0)
-                found.append(Tag(part.name, (float(x), float(y) + 2 * unit), 10, anchor="ma"))
+        at, depth = camera.project([[low[0], low[1], high[2]]], size)
+        if depth[0] > 0:
+            machines = sum(_below(scene, unit_, row) for unit_ in units)
+            text = f"{part.name}   {machines} machines" if machines else part.name
+            found.append(Tag(text, (float(at[0, 0]) + 4 * unit, float(at[0, 1]) + 12 * unit), 15, True))
+    if units:
+        low, high = scene.bounds_of[units, 0], scene.bounds_of[units, 1]
+        front, floor = low[:, 1] - 0.1, np.zeros(len(units))
+        left, depth = camera.project(np.stack([low[:, 0], front, floor], axis=1), size)
+        right, _ = camera.project(np.stack([high[:, 0], front, floor], axis=1), size)
+        middles = (left + right) / 2
+        inside = (depth > 0) & (middles >= 0).all(axis=1) & (middles < size).all(axis=1)
+        widths = (right - left)[:, 0]
+        readable = bool(inside.any()) and float(np.median(widths[inside])) > 46 * unit  # all of them or none
+        for row, middle, seen in zip(units, middles, inside, strict=True):
+            if seen and readable:
+                found.append(Tag(scene.parts[row].name, (middle[0], middle[1] + 2 * unit), 10, anchor="ma"))
     return found
 
 

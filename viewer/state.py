@@ -1,6 +1,7 @@
 """Values -> colours, badges and legend: one judgement for the window, the pictures and the web page.
 
-The thresholds are the service's alert rules, so that what is red has an alert and the other way round. Knows no renderer.
+The thresholds are the service's alert rules, so that what is red has an alert and the other way round. Knows no
+renderer.
 """
 
 from __future__ import annotations
@@ -75,22 +76,29 @@ class Overlay:
         self.scene, self.color_by, self.max_badges = scene, color_by, max_badges
         self.path = RUL_PATH if color_by == RUL else "" if color_by == HEALTH else color_by
         self.rules = tuple(rule for rule in rules if self.path and rule.value == self.path)
-        self._parents = np.array([part.parent for part in scene.parts], np.int32)
+        parts = scene.parts
+        self._parents = np.array([part.parent for part in parts], np.int64)
+        self._generations = _generations(self._parents)
+        self._judged = np.zeros(len(parts), np.uint8), np.full(len(parts), np.nan)
 
-    def frame(self, plant: Plant) -> Frame:
-        """The whole judgement, O(parts + alerts)."""
-        parts = self.scene.parts
-        states = np.zeros(len(parts), np.uint8)
-        hatched = np.zeros(len(parts), bool)
-        numbers = np.full(len(parts), np.nan)
-        for row, part in enumerate(parts):
-            twin = plant.twins.get(part.twin)
-            if twin is not None:
-                states[row], hatched[row], numbers[row] = self._judge(twin, plant)
+    def frame(self, plant: Plant, changed: Iterable[str] | None = None) -> Frame:
+        """The judgement of `plant`. With `changed` (twin ids) only these are judged anew; the rest is as it was."""
+        own, values = self._judged
+        rows = (
+            range(len(own))
+            if changed is None
+            else [r for id in changed if (r := self.scene.row_of.get(id)) is not None]
+        )
+        for row in rows:
+            twin = plant.twins.get(self.scene.parts[row].twin)
+            own[row], values[row] = self._judge(twin) if twin is not None else (State.CONTEXT, math.nan)
+        states, numbers, hatched = own.copy(), values.copy(), np.zeros(len(own), bool)
         alerts = self._alerts(plant)
+        raised: set[State] = set()
         for row, alert in alerts.items():
             severity = SEVERITY.get(alert.severity, State.NOTICE)
             if states[row] > State.CRITICAL or severity > states[row]:
+                raised.add(severity)
                 hatched[row] |= states[row] == State.STALE
                 states[row] = severity
         if plant.lost_since:
@@ -101,12 +109,12 @@ class Overlay:
         ramp = None
         if self.path and not self.rules and np.isfinite(numbers).any():
             ramp = float(np.nanmin(numbers)), float(np.nanmax(numbers))
-        legend = self._legend(plant, states, numbers, ramp)
+        legend = self._legend(plant, states, raised, ramp)
         badges = self._badges(plant, states, numbers, alerts, legend.unit)
         return Frame(states, hatched, numbers, worst, badges, legend, tuple(self._problems(plant)))
 
     def colours(self, frame: Frame, theme: Theme, selected: Iterable[int] = ()) -> NDArray[np.uint32]:
-        """(parts, materials): RGBA as one little-endian number, for the renderer to take by face. Alpha is the pattern."""
+        """(parts, materials): RGBA as one little-endian number a face takes. Alpha is the pattern."""
         base = np.concatenate([base_colours(theme), _themed(self.scene.palette, theme)]).astype(np.float64)
         luminance = base @ [0.2126, 0.7152, 0.0722]
         shade = np.clip(0.62 + 0.38 * luminance / 236.0, 0.55, 1.0)
@@ -138,38 +146,31 @@ class Overlay:
             rgba[row, Material.HALO, :3] = rgb(CHROME[theme].select)
         return rgba.view(np.uint32)[:, :, 0]
 
-    def _judge(self, twin: TwinView, plant: Plant) -> tuple[State, bool, float]:
+    def _judge(self, twin: TwinView) -> tuple[State, float]:
+        """The state and number of one twin's own value, alerts aside."""
         if self.color_by == HEALTH:
             if twin.rul is None and twin.health == "UNKNOWN":
-                return (State.STALE if twin.stale and self._expected(twin) else State.CONTEXT), False, math.nan
+                return State.CONTEXT, math.nan
             zone = twin.rul.health if twin.rul is not None else twin.health
-            return (State.STALE if twin.stale else ZONES.get(zone, State.UNKNOWN)), False, math.nan
+            return State.STALE if twin.stale else ZONES.get(zone, State.UNKNOWN), math.nan
         if self.color_by == RUL:
             if twin.rul is None:
                 expected = any(twin.is_a(rule.model) for rule in self.rules)
-                return (State.STALE if expected and twin.stale else State.UNKNOWN if expected else State.CONTEXT), False, math.nan
-            if twin.stale:
-                return State.STALE, False, twin.rul.days
-            if twin.rul.model_health == "DEGRADED":
-                state = self._severity(twin, twin.rul.days)
-                return (state if state > State.HEALTHY else State.DEGRADED), False, twin.rul.days
-            return self._severity(twin, twin.rul.days), False, twin.rul.days
+                return State.CONTEXT if not expected else State.STALE if twin.stale else State.UNKNOWN, math.nan
+            days = twin.rul.days
+            state = State.STALE if twin.stale else self._severity(twin, days)
+            degraded = twin.rul.model_health == "DEGRADED" and state == State.HEALTHY
+            return State.DEGRADED if degraded else state, days
         value = twin.values.get(self.path)
         if value is None:
-            return State.CONTEXT, False, math.nan
+            return State.CONTEXT, math.nan
         if value.number is None or not math.isfinite(value.number):
-            return State.UNKNOWN, False, math.nan
+            return State.UNKNOWN, math.nan
         if value.stale or twin.stale:
-            return State.STALE, False, value.number
+            return State.STALE, value.number
         if value.quality == "BAD":
-            return State.BAD_QUALITY, False, value.number
-        if not self.rules:
-            return State.RAMP, False, value.number
-        return self._severity(twin, value.number), False, value.number
-
-    @staticmethod
-    def _expected(twin: TwinView) -> bool:
-        return twin.health != "UNKNOWN"
+            return State.BAD_QUALITY, value.number
+        return State.RAMP if not self.rules else self._severity(twin, value.number), value.number
 
     def _severity(self, twin: TwinView, number: float) -> State:
         worst = State.HEALTHY
@@ -189,40 +190,53 @@ class Overlay:
 
     def _roll_up(self, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
         worst = np.where((states >= State.NOTICE) & (states <= State.CRITICAL), states, 0).astype(np.uint8)
-        for row in range(len(worst) - 1, -1, -1):  # children come after parents
-            parent = self._parents[row]
-            if parent >= 0 and worst[row] > worst[parent]:
-                worst[parent] = worst[row]
+        for rows in self._generations:
+            np.maximum.at(worst, self._parents[rows], worst[rows])
         return worst
 
     def _badges(
         self, plant: Plant, states: NDArray[np.uint8], numbers: NDArray[np.float64], alerts: dict[int, Alert], unit: str
     ) -> tuple[Badge, ...]:
-        marked = [row for row in range(len(states)) if State.NOTICE <= states[row] <= State.CRITICAL]
+        marked = np.flatnonzero((states >= State.NOTICE) & (states <= State.CRITICAL)).tolist()
         marked.sort(key=lambda row: (-int(states[row]), numbers[row] if np.isfinite(numbers[row]) else math.inf, row))
-        badges = [self._badge(row, plant, State(int(states[row])), alerts.get(row), unit) for row in marked[: self.max_badges]]
+        badges = [
+            self._badge(row, plant, State(int(states[row])), alerts.get(row), unit) for row in marked[: self.max_badges]
+        ]
         return tuple(badges)
 
     def _badge(self, row: int, plant: Plant, state: State, alert: Alert | None, unit: str) -> Badge:
         twin = plant.twins[self.scene.parts[row].twin]
         label = self.scene.label_of(row)
-        own = alert is None or alert.path == self.path
-        if self.color_by in (RUL, HEALTH) and twin.rul is not None and (own or alert is None or alert.path == RUL_PATH):
-            text = f"{label} · {life_left(twin.rul.days)}"
-            detail = twin.rul.recommendation
-        elif alert is not None:
-            name = "" if own else f"{alert.path.replace('_', ' ').replace('.', ' ')} "
+        own, number, symbol = self._own(twin, unit)
+        other = alert is not None and alert.path != self.path and SEVERITY.get(alert.severity, State.NOTICE) > own
+        if alert is not None and (other or not number):
             symbol = twin.values[alert.path].symbol if alert.path in twin.values else unit_symbol(alert.unit)
-            text = f"{label} · {name}{quantity(alert.value, symbol)}"
-            detail = alert.message.removeprefix(f"{alert.twin}: ")
-        elif self.path and (value := twin.values.get(self.path)) is not None and value.number is not None:
-            text, detail = f"{label} · {quantity(value.number, value.symbol or unit)}", ""
-        else:
-            text, detail = f"{label} · zone {twin.health}", ""
-        return Badge(row, text, detail, state)
+            number = quantity(alert.value, symbol)
+            if other and self.color_by in (RUL, HEALTH):
+                number = f"{alert.path.rpartition('.')[2].replace('_', ' ')} {number}"
+        detail = alert.message.removeprefix(f"{alert.twin}: ") if alert is not None else ""
+        if not other and twin.rul is not None and self.color_by in (RUL, HEALTH):
+            detail = twin.rul.recommendation
+        return Badge(row, f"{label} · {number or f'zone {twin.health}'}", detail, state)
+
+    def _own(self, twin: TwinView, unit: str) -> tuple[State, str, str]:
+        """How bad the coloured value itself is, and its text and symbol."""
+        if self.color_by in (RUL, HEALTH):
+            if twin.rul is None:
+                return State.CONTEXT, "", "d"
+            worst = (
+                ZONES.get(twin.rul.health, State.UNKNOWN)
+                if self.color_by == HEALTH
+                else self._severity(twin, twin.rul.days)
+            )
+            return worst, life_left(twin.rul.days), "d"
+        value = twin.values.get(self.path)
+        if value is None or value.number is None:
+            return State.CONTEXT, "", unit
+        return self._severity(twin, value.number), quantity(value.number, value.symbol or unit), value.symbol or unit
 
     def _legend(
-        self, plant: Plant, states: NDArray[np.uint8], numbers: NDArray[np.float64], ramp: tuple[float, float] | None
+        self, plant: Plant, states: NDArray[np.uint8], raised: set[State], ramp: tuple[float, float] | None
     ) -> Legend:
         counts = np.bincount(states, minlength=len(State))
         looks = LOOKS["light"]
@@ -238,7 +252,7 @@ class Overlay:
             unit = max(set(symbols), key=symbols.count) if symbols else ""
             labels = threshold_labels(self.rules, unit)
         for state in (State.CRITICAL, State.WARNING):
-            if self.color_by == RUL and state in labels and np.isnan(numbers[states == state]).any():
+            if state in raised and state in labels:
                 labels[state] += f" or a {looks[state].label} alert"
         entries = [
             LegendEntry(state, labels.get(state, looks[state].label), int(counts[state]))
@@ -268,26 +282,39 @@ class Overlay:
                 yield f"rule {rule.name} watches {rule.value}, which {label_of(rule.model)} does not have"
 
 
+def _generations(parents: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows that have a parent, by generation, the youngest first."""
+    depth = np.zeros(len(parents), np.int64)
+    for row, parent in enumerate(parents.tolist()):  # parents come before children
+        if parent >= 0:
+            depth[row] = depth[parent] + 1
+    return [np.flatnonzero(depth == generation) for generation in range(int(depth.max(initial=0)), 0, -1)]
+
+
 def _themed(palette: NDArray[np.uint8], theme: Theme) -> NDArray[np.float64]:
     """A file's own colours, greyed by half so that no vendor's red machine passes for an alarm."""
     colours = palette.astype(np.float64).reshape(-1, 3)
     grey = colours @ np.array([[0.2126], [0.7152], [0.0722]])
     muted = grey + (colours - grey) * 0.25
-    return muted if theme == "light" else muted * 0.6
+    themed: NDArray[np.float64] = muted if theme == "light" else muted * 0.6
+    return themed
 
 
 def ramp_share(numbers: NDArray[np.float64], ramp: tuple[float, float]) -> NDArray[np.float64]:
     """Where `numbers` lie in `ramp`, 0 to 1; 0 for NaN."""
     low, high = ramp
     share: NDArray[np.float64] = np.nan_to_num((numbers - low) / (high - low) if high > low else numbers * 0.0)
-    return np.clip(share, 0.0, 1.0)
+    clipped: NDArray[np.float64] = np.clip(share, 0.0, 1.0)
+    return clipped
 
 
 def threshold_labels(rules: Sequence[Rule], unit: str) -> dict[State, str]:
     """What each severity of `rules` means in `unit`: {CRITICAL: "< 14 d", WARNING: "14 to 30 d", HEALTHY: "≥ 30 d"}."""
     labels: dict[State, str] = {}
     below = sorted((r.below, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.below is not None)
-    above = sorted(((r.above, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.above is not None), reverse=True)
+    above = sorted(
+        ((r.above, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.above is not None), reverse=True
+    )
     previous: float | None = None
     for limit, state in below:
         labels[state] = f"< {limit:g} {unit}" if previous is None else f"{previous:g} to {limit:g} {unit}"
@@ -306,12 +333,14 @@ def threshold_labels(rules: Sequence[Rule], unit: str) -> dict[State, str]:
 
 
 def life_left(days: float) -> str:
-    """`9 d left`; below two days in hours.
+    """`9 d left`; below two days in hours; `due now` below one.
 
-    >>> life_left(9.4), life_left(0.5)
-    ('9 d left', '12 h left')
+    >>> life_left(9.4), life_left(0.5), life_left(0.01)
+    ('9 d left', '12 h left', 'due now')
     """
-    return f"{days:.0f} d left" if days >= 2 else f"{max(days, 0.0) * 24:.0f} h left"
+    if days >= 2:
+        return f"{days:.0f} d left"
+    return f"{days * 24:.0f} h left" if days * 24 >= 1 else "due now"
 
 
 def quantity(value: float, symbol: str) -> str:
@@ -332,7 +361,8 @@ def unit_symbol(unit: str) -> str:
 def overlay_spec(rules: Sequence[Rule], color_by: str = RUL, *, unit: str = "") -> dict[str, Json]:
     """The same judgement as data, for renderers in other languages: states, looks of both themes, thresholds, ramp.
 
-    A value's state is the worst severity among `thresholds` of its path that it breaks; alpha never carries meaning there.
+    A value's state is the worst severity among `thresholds` of its path that it breaks; alpha never carries meaning
+    there.
     """
     path = RUL_PATH if color_by == RUL else color_by
     used = [rule for rule in rules if rule.value == path]
@@ -352,16 +382,29 @@ def overlay_spec(rules: Sequence[Rule], color_by: str = RUL, *, unit: str = "") 
         "severities": {name: state.name.lower() for name, state in SEVERITY.items()},
         "zones": {name: state.name.lower() for name, state in ZONES.items()},
         "thresholds": [
-            {"rule": r.name, "model": r.model, "path": r.value, "above": r.above, "below": r.below, "severity": r.severity}
+            {
+                "rule": r.name,
+                "model": r.model,
+                "path": r.value,
+                "above": r.above,
+                "below": r.below,
+                "severity": r.severity,
+            }
             for r in rules
         ],
-        "labels": {state.name.lower(): label for state, label in threshold_labels(used, unit or ("d" if color_by == RUL else "")).items()},
+        "labels": {
+            state.name.lower(): label
+            for state, label in threshold_labels(used, unit or ("d" if color_by == RUL else "")).items()
+        },
         "ramp": {theme: list(ends) for theme, ends in RAMPS.items()},
         "materials": {
             theme: ["#" + bytes(colour).hex() for colour in base_colours(theme)] for theme in ("light", "dark")
         },
         "chrome": {
-            theme: {name: getattr(CHROME[theme], name) for name in ("ground", "text", "faint", "panel", "edge", "banner", "select")}
+            theme: {
+                name: getattr(CHROME[theme], name)
+                for name in ("ground", "text", "faint", "panel", "edge", "banner", "select")
+            }
             for theme in ("light", "dark")
         },
     }

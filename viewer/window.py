@@ -7,26 +7,30 @@ timer of the window takes what changed. While the camera moves a coarser level o
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twinloom.twin.errors import TwinloomError, Unavailable
 from twinloom.viewer import queries
-from twinloom.viewer.desk import Desk
-from twinloom.viewer.live import Client, Feed, fetch_plant
+from twinloom.viewer.client import Client
+from twinloom.viewer.live import Feed, fetch_plant
 from twinloom.viewer.palettes import Theme
 from twinloom.viewer.past import fetch_past, iso
 from twinloom.viewer.plant import Plant
 from twinloom.viewer.scene import MIDDLE, Scene, build_scene
 from twinloom.viewer.snapshot import FLOOR_ASPECT
 from twinloom.viewer.state import HEALTH, RUL, Frame, Overlay
+
+if TYPE_CHECKING:
+    from twinloom.viewer.desk import Desk
 
 UPDATE_S = 0.1
 BLINK_S = 1.0
@@ -41,6 +45,7 @@ class Follower:
         self.feed = Feed(client, paths=(), changed=self._changed)
         self.feed.paths = paths
         self.dirty = threading.Event()
+        self._touched: set[str] | None = set()
         self.error: TwinloomError | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="twinloom-feed", daemon=True)
@@ -65,7 +70,17 @@ class Follower:
 
         asyncio.run_coroutine_threadsafe(run(), self._loop)
 
+    def take_touched(self) -> set[str] | None:
+        """Twins that changed since the last call; None when that may be any. Call it with the feed's lock held."""
+        touched, self._touched = self._touched, set()
+        return touched
+
     def _changed(self, plant: Plant, ids: set[str]) -> None:
+        with self.feed.lock:
+            if len(ids) == len(plant.twins):
+                self._touched = None
+            elif self._touched is not None:
+                self._touched |= ids
         self.dirty.set()
 
     def _run(self) -> None:
@@ -105,8 +120,18 @@ class Session:
     asked: datetime | None = None
     structure: frozenset[str] = field(default_factory=frozenset)
 
+    def rebuild(self, plant: Plant) -> None:
+        """A new scene after twins came or went; what is selected stays so where it still is."""
+        fresh = Session.of(plant, self.color_by, self.theme, self.size)
+        selected = self.scene.parts[self.desk.selected].twin if self.desk.selected is not None else None
+        self.scene, self.overlay, self.structure = fresh.scene, fresh.overlay, fresh.structure
+        self.desk.scene = fresh.scene
+        self.desk.selected = fresh.scene.row_of.get(selected) if selected is not None else None
+
     @classmethod
     def of(cls, plant: Plant, color_by: str, theme: Theme, size: tuple[int, int]) -> Session:
+        from twinloom.viewer.desk import Desk
+
         aspect = FLOOR_ASPECT * (size[0] * 0.78 / size[1]) / (16 / 9)
         scene = build_scene((twin.scene_twin() for twin in plant.twins.values()), floor_aspect=aspect)
         overlay = Overlay(scene, plant.rules, color_by)
@@ -125,6 +150,7 @@ class Window:
         )
         self.sheet = Sheet(self.renderer)
         self.renderer.look(session.desk.overview())
+        self._judged_plant: Plant | None = None
         self.updates = 0
         self._last = 0.0
         self._blink = 0.0
@@ -157,8 +183,18 @@ class Window:
 
     def _judge(self) -> None:
         session, plant = self.session, self.plant()
-        session.frame = session.overlay.frame(plant)
-        table = session.overlay.colours(session.frame, session.theme, [r for r in [session.desk.selected] if r is not None])
+        touched = self.follower.take_touched()
+        if plant is self.follower.feed.plant and session.structure != plant.twins.keys():
+            session.rebuild(plant)
+            self.renderer.use(session.scene)
+        if plant is not self._judged_plant:
+            touched = None
+        session.frame = session.overlay.frame(plant, touched)
+        self._judged_plant = plant
+        row = session.desk.selected
+        unit = session.scene.parts[row].unit if row is not None else -1
+        marked = [] if row is None else [unit if unit >= 0 else row]
+        table = session.overlay.colours(session.frame, session.theme, marked)
         limit = session.desk.left_out()
         if (limit < 255).any():
             alpha = table >> 24
@@ -242,15 +278,15 @@ class Window:
                 answer = await client.query(
                     queries.HISTORY,
                     {"twin": twin, "path": value.path, "from": iso(datetime.fromtimestamp(start).astimezone()),
-                     "to": iso(end), "bucketMs": 5000, "first": SPARK_POINTS},
+                     "to": iso(end), "bucketMs": 6000, "first": SPARK_POINTS},
                 )  # fmt: skip
                 buckets = answer["history"]["buckets"]
                 desk.history[twin, value.path] = [b["avg"] for b in buckets if b["avg"] is not None]
 
         self.follower.ask(question, lambda _: None)
 
-    def run(self) -> None:
-        """Blocks until the window is closed."""
+    def run(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Blocks until the window is closed, or until `stop` says so."""
         plotter = self.renderer.plotter
         self.tick(force=True)
         interactor = plotter.iren
@@ -261,9 +297,9 @@ class Window:
         interactor.add_observer("KeyPressEvent", lambda *_: self._typed(interactor))
         style = interactor.interactor.GetInteractorStyle()
         style.RemoveObservers("CharEvent")  # VTK's own keys (w, s, q, ...) would fight with ours
-        while plotter.render_window is not None and not getattr(plotter, "_closed", False):
+        while not stop():
             interactor.interactor.ProcessEvents()
-            if interactor.interactor.GetDone():
+            if interactor.interactor.GetDone() or plotter.render_window is None:
                 break
             if self.follower.error is not None and self.follower.feed.snapshots == 0:
                 raise self.follower.error
@@ -311,6 +347,8 @@ def view(
     """
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and os.name == "posix":
         raise Unavailable("there is no display to open a window on", remedy="use `twinloom snapshot`, or set DISPLAY")
+    if importlib.util.find_spec("pyvista") is None:
+        raise Unavailable("the window needs pyvista", remedy="pip install 'twinloom[viewer]'")
     client = Client(url, token or "")
     paths = () if color_by in (RUL, HEALTH) else (color_by,)
     plant = asyncio.run(fetch_plant(client, paths))
@@ -321,5 +359,3 @@ def view(
             window.run()
         finally:
             window.close()
-
-

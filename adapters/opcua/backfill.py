@@ -36,17 +36,18 @@ async def read_history(session: Session, table: Table, end_ns: int) -> Backfill:
     Raises UaError, ConnectionError, TimeoutError. Not complete when a node keeps no history or the
     limit of two million values was met.
     """
+    last = table.last.copy()  # live values move it while the server searches
     asked = [
         i
         for i, node in enumerate(table.nodes)
-        if table.watched[i] and not table.is_text[i] and node.has_history and table.last[i] > 0
+        if table.watched[i] and not table.is_text[i] and node.has_history and last[i] > 0
     ]
     numeric = int(np.count_nonzero(table.watched & ~table.is_text))
     complete = bool(asked) and len(asked) == numeric
     rows: list[tuple[int, float, int, int]] = []
     for start in range(0, len(asked), _NODES_PER_CALL):
         part = asked[start : start + _NODES_PER_CALL]
-        begin_ns = int(table.last[part].min())
+        begin_ns = int(last[part].min())
         pending = [ua.HistoryReadValueId(NodeId=table.nodes[i].node) for i in part]
         places = list(part)
         while pending and len(rows) < _MOST_VALUES:
@@ -70,7 +71,7 @@ async def read_history(session: Session, table: Table, end_ns: int) -> Backfill:
                 if not result.StatusCode.is_good():
                     complete = False
                     continue
-                rows += _rows(i, result, int(table.last[i]))
+                rows += _rows(i, result, int(last[i]))
                 if result.ContinuationPoint:
                     again.append(
                         ua.HistoryReadValueId(NodeId=table.nodes[i].node, ContinuationPoint=result.ContinuationPoint)

@@ -128,11 +128,14 @@ class _Items(MonitoredItemService):  # type: ignore[misc]
                 chosen = item.filter if hasattr(item.filter, "Trigger") else ua.DataChangeFilter()
                 every = chosen.Trigger == ua.DataChangeTrigger.StatusValueTimestamp
                 absolute = chosen.DeadbandType == ua.DeadbandType.Absolute
-                key = (max(1, item.queue_size), every, float(chosen.DeadbandValue) if absolute else 0.0)
+                # With a deadband, StatusValueTimestamp is the same as StatusValue (Part 4, 7.22.2).
+                band = float(chosen.DeadbandValue) if absolute else 0.0
+                key = (max(1, item.queue_size), every and not band, band)
                 groups.setdefault(key, []).append((column, item.client_handle))
             waiting = {(watch.depth, watch.every_sample, watch.deadband): watch for watch in self._watches}
             self._watches = [_Watch(*key, items) for key, items in groups.items()]
             for watch in self._watches:
+                watch.last = self._columns.values[watch.columns]  # asyncua has just reported it
                 if old := waiting.get((watch.depth, watch.every_sample, watch.deadband)):
                     watch.blocks = old.blocks
         return self._watches

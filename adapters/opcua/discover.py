@@ -22,7 +22,10 @@ _WRITE = 0x02
 
 @dataclass(slots=True)
 class MappedNode:
-    """A variable that feeds a twin. `low`/`high`: its EURange in its own unit, infinite when it has none."""
+    """A variable that feeds a twin. `low`/`high`: its EURange in its own unit, infinite when it has none.
+
+    `owner` is the object it was found in; None for a node that a rule names.
+    """
 
     node: ua.NodeId
     place: str
@@ -33,44 +36,68 @@ class MappedNode:
     has_history: bool = False
     writable: bool = False
     data_type: ua.NodeId | None = None
+    owner: ua.NodeId | None = None
 
 
-async def discover(session: Session, mapping: OpcUaMapping) -> list[MappedNode]:
-    """Every mapped variable of the server, with unit, range and access. Raises UaError, BadFile, TimeoutError."""
+@dataclass(frozen=True, slots=True)
+class MappedMethod:
+    """A method that carries out a twin's command: `target.path` is the command's name, `owner` the object it is of."""
+
+    node: ua.NodeId
+    owner: ua.NodeId
+    place: str
+    target: Target
+
+
+async def discover(session: Session, mapping: OpcUaMapping) -> tuple[list[MappedNode], list[MappedMethod]]:
+    """Every mapped variable of the server, with unit, range and access, and every mapped method.
+
+    Raises UaError, BadFile, TimeoutError.
+    """
     variables = session.settings.variables
     found: dict[ua.NodeId, MappedNode] = {}
-    for node, names in await _walk(session, mapping):
-        target = mapping.target(names, _expanded(node, session.namespaces), variables)
-        if target is not None and node not in found:
-            found[node] = MappedNode(node, "/".join(name for _, name in names), target)
+    methods: list[MappedMethod] = []
+    for node, owner, names, is_method in await _walk(session, mapping):
+        target = mapping.target(names, expanded(node, session.namespaces), variables)
+        if target is None or node in found:
+            continue
+        place = "/".join(name for _, name in names)
+        if is_method:
+            methods.append(MappedMethod(node, owner, place, target))
+        else:
+            found[node] = MappedNode(node, place, target, owner=owner)
     for rule in mapping.nodes:
-        named = parse_expanded(rule.node, session.namespaces)
+        named = parseexpanded(rule.node, session.namespaces)
         target = mapping.target((), rule.node, variables)
         if named is not None and target is not None:
             found[named] = MappedNode(named, rule.node, target)
     nodes = list(found.values())
     await _describe(session, nodes)
-    return nodes
+    return nodes, methods
 
 
-async def _walk(session: Session, mapping: OpcUaMapping) -> list[tuple[ua.NodeId, tuple[BrowseName, ...]]]:
-    """(node, browse path) of every variable below Objects that a path rule may match."""
+_Found = tuple[ua.NodeId, ua.NodeId, tuple[BrowseName, ...], bool]
+
+
+async def _walk(session: Session, mapping: OpcUaMapping) -> list[_Found]:
+    """(node, owner, browse path, is it a method) of every variable and method that a path rule may match."""
     level: list[tuple[ua.NodeId, tuple[BrowseName, ...]]] = [(ua.NodeId(ua.ObjectIds.ObjectsFolder), ())]
-    variables: list[tuple[ua.NodeId, tuple[BrowseName, ...]]] = []
+    found: list[_Found] = []
     while level:
         below: list[tuple[ua.NodeId, tuple[BrowseName, ...]]] = []
         children = await browse(session, [node for node, _ in level])
-        for (_, names), references in zip(level, children, strict=True):
+        for (owner, names), references in zip(level, children, strict=True):
             for reference in references:
                 index = reference.BrowseName.NamespaceIndex
                 uri = session.namespaces[index] if index < len(session.namespaces) else ""
                 path = (*names, (uri, reference.BrowseName.Name or ""))
-                if reference.NodeClass == ua.NodeClass.Variable:
-                    variables.append((_local(reference.NodeId), path))
+                if reference.NodeClass != ua.NodeClass.Object:
+                    is_method = reference.NodeClass == ua.NodeClass.Method
+                    found.append((local(reference.NodeId), owner, path, is_method))
                 if mapping.leads_on(path):
-                    below.append((_local(reference.NodeId), path))
+                    below.append((local(reference.NodeId), path))
         level = below
-    return variables
+    return found
 
 
 async def browse(
@@ -90,7 +117,7 @@ async def browse(
                         BrowseDirection=ua.BrowseDirection.Forward,
                         ReferenceTypeId=ua.NodeId(reference),
                         IncludeSubtypes=True,
-                        NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
+                        NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable | ua.NodeClass.Method,
                         ResultMask=ua.BrowseResultMask.All,
                     )
                     for node in part
@@ -130,7 +157,7 @@ async def _describe(session: Session, nodes: Sequence[MappedNode]) -> None:
         wanted.append((node, "access", node.node, ua.AttributeIds.UserAccessLevel))
         wanted.append((node, "type", node.node, ua.AttributeIds.DataType))
         wanted += [
-            (node, reference.BrowseName.Name, _local(reference.NodeId), ua.AttributeIds.Value)
+            (node, reference.BrowseName.Name, local(reference.NodeId), ua.AttributeIds.Value)
             for reference in references
             if reference.BrowseName.NamespaceIndex == 0 and reference.BrowseName.Name in _DESCRIPTIONS
         ]
@@ -161,7 +188,7 @@ def unit_of(information: Any) -> str:
     return (information.DisplayName.Text or "") if information.DisplayName else ""
 
 
-def parse_expanded(text: str, namespaces: Sequence[str]) -> ua.NodeId | None:
+def parseexpanded(text: str, namespaces: Sequence[str]) -> ua.NodeId | None:
     """`nsu=<uri>;s=<id>` as a node id of this server; None when it does not have the namespace."""
     uri, _, identifier = text.removeprefix("nsu=").partition(";")
     if uri not in namespaces:
@@ -169,12 +196,13 @@ def parse_expanded(text: str, namespaces: Sequence[str]) -> ua.NodeId | None:
     return ua.NodeId.from_string(f"ns={namespaces.index(uri)};{identifier}")
 
 
-def _local(node: ua.NodeId) -> ua.NodeId:
+def local(node: ua.NodeId) -> ua.NodeId:
     """An ExpandedNodeId of the same server as a plain NodeId, so that both are one key."""
     return ua.NodeId(node.Identifier, node.NamespaceIndex, node.NodeIdType)
 
 
-def _expanded(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+def expanded(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+    """`nsu=<uri>;s=<id>`: a node id that survives a changed namespace index."""
     uri = namespaces[node.NamespaceIndex] if node.NamespaceIndex < len(namespaces) else ""
     if isinstance(node.Identifier, str):
         return f"nsu={uri};s={node.Identifier}"  # it may hold semicolons

@@ -41,12 +41,16 @@ _TIMES = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a node's values go, and how they are asked for. `unit` overrides the node's EngineeringUnits."""
+    """Where a node's values go, and how they are asked for. `unit` overrides the node's EngineeringUnits.
+
+    `rule` is the place of the rule in the mapping file that said so.
+    """
 
     twin: TwinId
     path: str
     sampling: Sampling
     unit: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Rule:
             path=_CAPTURE.sub(lambda found: captures[found[1]], self.property),
             sampling=self.sampling,
             unit=self.unit,
+            rule=self.place,
         )
 
 

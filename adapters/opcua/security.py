@@ -43,8 +43,38 @@ class EndpointInfo:
     thumbprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a later connection needs to take over a session that the server still holds (Part 4, 6.7)."""
+
+    token: ua.NodeId
+    nonce: bytes | None
+    policies: tuple[Any, ...]
+
+
 class SecuredClient(Client):  # type: ignore[misc]
-    """asyncua's client, which refuses to send a password in clear."""
+    """asyncua's client, which refuses to send a password in clear and can take over the session of a lost connection."""
+
+    ticket: Ticket | None = None
+
+    def _try_load_persisted_session(self) -> bool:
+        # asyncua would keep the token in a file; here it stays in memory, and goes with the process.
+        if self.ticket is None:
+            return False
+        self.uaclient.session.restore_authentication_token(self.ticket.token)
+        self._server_nonce = self.ticket.nonce
+        self._policy_ids = list(self.ticket.policies)
+        return True
+
+    @property
+    def resumed(self) -> bool:
+        """True when the server accepted the ticket."""
+        return self.ticket is not None and self.uaclient.session.authentication_token == self.ticket.token
+
+    def ticket_for_later(self) -> Ticket | None:
+        """None while there is no session."""
+        token = self.uaclient.session.authentication_token
+        return None if token.is_null() else Ticket(token, self._server_nonce, tuple(self._policy_ids))
 
     def _add_user_auth(self, params: Any, username: str | None, password: str | None) -> None:
         policy = self.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri

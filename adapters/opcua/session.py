@@ -23,7 +23,7 @@ from twinloom.adapters.opcua.channel import (
     fault_code,
     is_service_fault,
 )
-from twinloom.adapters.opcua.security import SecuredClient, secure
+from twinloom.adapters.opcua.security import SecuredClient, Ticket, secure
 from twinloom.adapters.opcua.settings import OpcUaSettings, Sampling
 from twinloom.twin.errors import SourceUnavailable
 
@@ -54,10 +54,14 @@ class Item:
     numeric: bool = True
 
 
+class SessionEnded(ConnectionError):
+    """The server itself ended the session or a subscription: nothing of it can be taken over."""
+
+
 class Session:
     """A connected session; made by `connect`. PublishResponse bodies wait in order until `bodies` takes them."""
 
-    def __init__(self, client: Client, settings: OpcUaSettings) -> None:
+    def __init__(self, client: SecuredClient, settings: OpcUaSettings) -> None:
         self.client = client
         self.settings = settings
         self.namespaces: list[str] = []
@@ -66,6 +70,11 @@ class Session:
         self._lost: Exception | None = None
         self._wanted = 0
         self._acknowledgements: list[tuple[int, int]] = []
+
+    @property
+    def resumed(self) -> bool:
+        """True when this is the session of the ticket, subscriptions included."""
+        return self.client.resumed
 
     @property
     def _channel(self) -> PublishChannel:
@@ -147,6 +156,8 @@ class Session:
                 async with asyncio.timeout(timeout_s):
                     await self._woken.wait()
         if not self._waiting and self._lost is not None:
+            if isinstance(self._lost, SessionEnded):
+                raise self._lost
             raise ConnectionError(str(self._lost) or "the connection was lost") from self._lost
         taken: list[bytes] = []
         while self._waiting:
@@ -158,7 +169,9 @@ class Session:
             if code == ua.StatusCodes.BadTooManyPublishRequests:
                 self._wanted = max(1, self._wanted - 1)
             elif code in SERVICE_RESULTS_THAT_END_A_SESSION:
-                raise ConnectionError(f"the server ended the session ({ua.StatusCode(code).name})")
+                self._lost = SessionEnded(f"the server ended the session ({ua.StatusCode(code).name})")
+        if not taken and isinstance(self._lost, SessionEnded):
+            raise self._lost
         return taken
 
     def rearm(self) -> None:
@@ -202,11 +215,15 @@ def _item_request(item: Item) -> ua.MonitoredItemCreateRequest:
 
 
 @asynccontextmanager
-async def connect(settings: OpcUaSettings) -> AsyncIterator[Session]:
-    """A session as `settings` demand, closed at the end. Raises SourceUnavailable, within `connect_timeout_s`."""
+async def connect(settings: OpcUaSettings, ticket: Ticket | None = None) -> AsyncIterator[Session]:
+    """A session as `settings` demand, or the one of `ticket` if the server still holds it (`session.resumed`).
+
+    Closed at the end, unless the connection was lost before. Raises SourceUnavailable, within `connect_timeout_s`.
+    """
     client = SecuredClient(settings.endpoint, timeout=settings.timeout_s)
     client.name = client.description = "twinloom"
     client.session_timeout = _SESSION_MS
+    client.ticket = ticket
     session = Session(client, settings)
 
     def make_channel() -> PublishChannel:
@@ -230,17 +247,24 @@ async def connect(settings: OpcUaSettings) -> AsyncIterator[Session]:
         except (OSError, TimeoutError, ua.UaError, ValueError) as error:
             raise _unavailable(settings, error) from error
         yield session
-    finally:
-        await _close(client)
+    except (ConnectionError, TimeoutError) as error:
+        # A session whose connection is lost is left at the server, to be taken over or to time out.
+        await _close(client, politely=isinstance(error, SessionEnded))
+        raise
+    except BaseException:
+        await _close(client, politely=True)
+        raise
+    else:
+        await _close(client, politely=True)
 
 
-async def _close(client: Client) -> None:
+async def _close(client: Client, *, politely: bool) -> None:
     client.uaclient.request_disconnect()
     await client._cancel_task(client._renew_channel_task)
     try:
         async with asyncio.timeout(_CLOSE_S):
             protocol = client.uaclient.protocol
-            if protocol is not None and not protocol.is_closed:
+            if politely and protocol is not None and not protocol.is_closed:
                 await client.uaclient.close_session(True)
                 await client.uaclient.close_secure_channel()
     except (OSError, TimeoutError, ua.UaError) as error:

@@ -51,6 +51,7 @@ class OpcUaSettings:
 
     Times in seconds: `timeout_s` per request, `connect_timeout_s` for a whole connect, `retry_max_s` caps the pause
     between two attempts. A server is stale after three keep-alives without a word and given up `give_up_s` later.
+    `resume`: take over the session of a lost connection where the server still holds it.
     """
 
     name: str
@@ -65,3 +66,4 @@ class OpcUaSettings:
     give_up_s: float = 3.0
     backfill_s: float = 3.0
     events: bool = False
+    resume: bool = True

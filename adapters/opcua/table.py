@@ -106,6 +106,13 @@ class Table:
             return False
         return True
 
+    def to_node_unit(self, i: int, value: float) -> float:
+        """A value in the model's unit as the node wants it."""
+        return float((value - self._offset[i]) / self._factor[i])
+
+    def to_model_unit(self, i: int, value: float) -> float:
+        return float(value * self._factor[i] + self._offset[i])
+
     def say_once(self, sentence: str) -> None:
         """A warning that a stream would repeat is logged once a session."""
         if sentence not in self._said and len(self._said) < 1000:

@@ -6,7 +6,8 @@ value costs more than everything else of the request together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from twinloom.api.context import Context
 from twinloom.api.schema.identity import global_id
 from twinloom.api.schema.scalars import iso
+from twinloom.graph.layout import Layout
 
 FEW = 6
 """Up to so many rows, calls a row are cheaper than numpy."""
@@ -41,59 +43,48 @@ def global_ids(ids: Sequence[str]) -> list[str]:
 class Columns:
     """Fields of the twins at `rows`, each as a list in the order of the rows."""
 
-    __slots__ = ("_array", "_bases", "_context", "_hot", "_kinds", "_layouts", "rows")
+    __slots__ = ("_bases", "_context", "_hot", "_layouts", "_pick", "rows")
 
     def __init__(self, context: Context, rows: Sequence[int]) -> None:
         self._context = context
         self._hot = context.hot
         self.rows = rows
-        self._array: npt.NDArray[np.intp] | None = None
-        self._kinds: npt.NDArray[np.int32] | None = None
+        self._pick: Callable[[Any], Any] = itemgetter(*rows) if len(rows) > 1 else _only(rows)
         self._bases: npt.NDArray[np.int32] | None = None
-        self._layouts: list[tuple[Any, npt.NDArray[np.intp] | None]] = []
+        self._layouts: list[tuple[Layout, npt.NDArray[np.intp] | None]] = []
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> npt.NDArray[np.int32]:
         hot = self._hot
-        self._array = rows = np.array(self.rows, np.intp)
-        # Views of the graph's arrays must not outlive this call: they could not grow meanwhile.
-        self._kinds = np.frombuffer(hot._layout, np.int32)[rows]
-        self._bases = np.frombuffer(hot._base, np.int32)[rows]
-        first = int(self._kinds[0])
-        if bool((self._kinds == first).all()):
-            self._layouts = [(hot._layouts[first], None)]
+        bases = np.array(self._pick(hot._base), np.int32)
+        numbers = self._pick(hot._layout)
+        kinds = set(numbers)
+        if len(kinds) == 1:
+            self._layouts = [(hot._layouts[numbers[0]], None)]
         else:
-            self._layouts = [
-                (hot._layouts[kind], np.nonzero(self._kinds == kind)[0]) for kind in np.unique(self._kinds).tolist()
-            ]
+            array = np.array(numbers, np.int32)
+            self._layouts = [(hot._layouts[kind], np.nonzero(array == kind)[0]) for kind in kinds]
+        self._bases = bases
+        return bases
 
-    def ids(self) -> list[str]:
-        ids = self._hot._ids
-        return [ids[row] for row in self.rows]
+    def ids(self) -> Sequence[str]:
+        return self._pick(self._hot._ids)  # type: ignore[no-any-return]
 
     def global_ids(self) -> list[str]:
         return global_ids(self.ids())
 
     def models(self) -> list[str]:
-        model_of = self._hot.model_of
-        if len(self.rows) > FEW:
-            if self._array is None:
-                self._prepare()
-            if len(self._layouts) == 1:
-                return [self._layouts[0][0].model] * len(self.rows)
-        return [model_of(row) for row in self.rows]
+        layouts = self._hot._layouts
+        return [layouts[number].model for number in self._pick(self._hot._layout)]
 
-    def names(self) -> list[str | None]:
+    def names(self) -> Sequence[str | None]:
         return [name if isinstance(name, str) else None for name in self.value("name")]
 
-    def etags(self) -> list[str]:
-        etags = self._hot._etags
-        return [etags[row] for row in self.rows]
+    def etags(self) -> Sequence[str]:
+        return self._pick(self._hot._etags)  # type: ignore[no-any-return]
 
     def seqs(self) -> list[int]:
         if len(self.rows) > FEW:
-            if self._array is None:
-                self._prepare()
-            found: list[int] = self._hot._last_seq[self._array].tolist()
+            found: list[int] = self._hot._last_seq[np.array(self.rows, np.intp)].tolist()
             return found
         twin_seq = self._hot.twin_seq
         return [twin_seq(row) for row in self.rows]
@@ -118,42 +109,72 @@ class Columns:
         since, ids = self._context.service.stale_since, self._hot._ids
         return [None if (at := since(ids[row])) is None else iso(at) for row in self.rows]
 
-    def value(self, path: str) -> list[Any]:
+    def value(self, path: str) -> Sequence[Any]:
         """Last values at a path; NaN stands for null, as JSON has it."""
-        hot = self._hot
+        return self.table((path,))[0]
+
+    def table(self, paths: Sequence[str]) -> list[Sequence[Any]]:
+        """Last values at several paths, a list a path: numbers of one model are gathered in one step."""
         if len(self.rows) <= FEW:
-            value = hot.value
+            value, rows = self._hot.value, self.rows
+            return [[value(row, path) for row in rows] for path in paths]
+        bases = self._prepare() if self._bases is None else self._bases
+        if len(self._layouts) > 1:
+            return [self._mixed(path, bases) for path in paths]
+        layout = self._layouts[0][0]
+        offsets = [layout.slot_of.get(path, -1) for path in paths]
+        if -1 not in offsets:
+            return self._numbers(layout, offsets, bases)
+        found: list[Sequence[Any]] = []
+        numbers = iter(self._numbers(layout, [offset for offset in offsets if offset >= 0], bases))
+        for path, offset in zip(paths, offsets, strict=True):
+            found.append(next(numbers) if offset >= 0 else self._texts(layout, path))
+        return found
+
+    def _numbers(self, layout: Layout, offsets: list[int], bases: npt.NDArray[np.int32]) -> list[Sequence[Any]]:
+        if not offsets:
+            return []
+        columns: list[Sequence[Any]] = self._hot.values[np.add.outer(np.array(offsets), bases)].tolist()
+        if True in layout.integral:
+            return [
+                _whole(column) if layout.integral[offset] else column
+                for offset, column in zip(offsets, columns, strict=True)
+            ]
+        return columns
+
+    def _texts(self, layout: Layout, path: str) -> Sequence[Any]:
+        place = layout.text_of.get(path)
+        if place is None or self._hot._extras:
+            value = self._hot.value
             return [value(row, path) for row in self.rows]
-        if self._array is None:
-            self._prepare()
-        assert self._bases is not None
-        if len(self._layouts) == 1:
-            layout = self._layouts[0][0]
-            offset = layout.slot_of.get(path)
-            if offset is not None:
-                found: list[Any] = hot.values[self._bases + offset].tolist()
-                return _whole(found) if layout.integral[offset] else found
-            place = layout.text_of.get(path)
-            if place is not None and not hot._extras:
-                texts = hot._texts
-                return [None if (kept := texts[row]) is None else kept[place] for row in self.rows]
-        elif (
-            all(path in layout.slot_of or path not in layout.text_of for layout, _ in self._layouts) and not hot._extras
-        ):
-            gathered = np.full(len(self.rows), np.nan)
-            whole = False
+        return [None if kept is None else kept[place] for kept in self._pick(self._hot._texts)]
+
+    def _mixed(self, path: str, bases: npt.NDArray[np.int32]) -> Sequence[Any]:
+        """A path of twins of several models: gathered where it is a number or nothing in all of them."""
+        hot = self._hot
+        if "." not in path and not hot._extras:
+            gathered = np.full(len(bases), np.nan)
             for layout, at in self._layouts:
                 offset = layout.slot_of.get(path)
-                if offset is not None:
-                    whole = whole or layout.integral[offset]
-                    gathered[at] = hot.values[self._bases[at] + offset]
-            if not whole and "." not in path:
-                return gathered.tolist()
+                if offset is None:
+                    if path in layout.text_of:
+                        break
+                elif layout.integral[offset]:
+                    break
+                else:
+                    gathered[at] = hot.values[bases[at] + offset]
+            else:
+                found: list[Any] = gathered.tolist()
+                return found
         value = hot.value
         return [value(row, path) for row in self.rows]
 
 
-def _whole(numbers: list[float]) -> list[int | None]:
+def _only(rows: Sequence[int]) -> Callable[[Any], Any]:
+    return lambda column: [column[row] for row in rows]
+
+
+def _whole(numbers: Sequence[float]) -> list[int | None]:
     return [None if number != number else int(number) for number in numbers]
 
 

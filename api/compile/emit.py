@@ -8,11 +8,13 @@ field; the error itself was recorded where it happened.
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from graphql import (
     FieldNode,
     GraphQLEnumType,
@@ -156,10 +158,23 @@ class Emitter:
             return self._done[key]
         self._done[key] = name = self._name("many")
         columns: dict[str, str] = {}
-        body, entries = self._body(type_, selections, columns, many=True)
+        tables: dict[str, str] = {}
+        body, entries = self._body(type_, selections, columns, many=True, tables=tables)
         lines = ["if not rows:", "    return []", "c = Columns(ctx, rows)"]
+        if tables:
+            paths = tuple(dict.fromkeys(tables.values()))
+            read = {path: self._name("p") for path in paths}
+            lines.append(f"{', '.join(read.values())}, = c.table({paths!r})")
+            columns.update({variable: read[path] for variable, path in tables.items()})
+        order = [entry.partition(": ")[2] for entry in entries]
+        if not body and columns and all(variable in columns for variable in order):
+            keys = [ast.literal_eval(entry.partition(": ")[0]) for entry in entries]
+            shape = self._constant(struct_of(keys), "Shape")
+            lines.append(f"return list(map({shape}, {', '.join(columns[variable] for variable in order)}))")
+            self._function(name, "rows, outer, under=None", lines)
+            return name
         if body:
-            handle = self._constant(type_.extensions.get("handle") or _handle(self._schema), "Twin")
+            handle = self._constant(twin_class(), "Twin")
             lines.append("ids = c.ids()")
             names, lists = ["row", "id"], ["rows", "ids"]
         else:
@@ -179,13 +194,13 @@ class Emitter:
                 "n = 0",
                 f"for {', '.join(names)} in zip({', '.join(lists)}):",
                 f"    t = {handle}(row=row, twin_id=id)",
-                "    path = (outer, n)",
+                "    path = (outer, n) if under is None else ((outer, n), under)",
                 "    n += 1",
                 *("    " + line for line in body),
                 f"    out.append({{{', '.join(entries)}}})",
                 "return out",
             ]
-        self._function(name, "rows, outer", lines)
+        self._function(name, "rows, outer, under=None", lines)
         return name
 
     def _function(self, name: str, parameters: str, lines: list[str]) -> None:
@@ -198,6 +213,7 @@ class Emitter:
         columns: dict[str, str] | None,
         *,
         many: bool = False,
+        tables: dict[str, str] | None = None,
     ) -> tuple[list[str], list[str]]:
         """Statements, and the entries of the dict. `columns` takes the columns that a loop over rows needs."""
         lines: list[str] = []
@@ -215,7 +231,10 @@ class Emitter:
                 if expressions is not None:
                     if many:
                         variable = self._name("v")
-                        columns[variable] = expressions[0]
+                        if tables is not None and expressions[2]:
+                            tables[variable] = expressions[2]
+                        else:
+                            columns[variable] = expressions[0]
                         entries.append(f"{key!r}: {variable}")
                     else:
                         entries.append(f"{key!r}: {expressions[1]}")
@@ -225,13 +244,15 @@ class Emitter:
             entries.append(f"{key!r}: {variable}")
         return lines, entries
 
-    def _column(self, definition: GraphQLField, node: FieldNode) -> tuple[str, str] | None:
-        """How to read a twin's field without a call: for all rows, for one."""
+    def _column(self, definition: GraphQLField, node: FieldNode) -> tuple[str, str, str] | None:
+        """How to read a twin's field without a call: for all rows, for one; and the path of a value."""
         column = definition.extensions.get("column")
         if column is None:
             return None
         kind, fixed = column
         if kind == "value":
+            if fixed is not None and not is_plain_column(definition.type):
+                return None
             path = fixed
             for argument in node.arguments or ():
                 if argument.name.value == "path" and not isinstance(argument.value, VariableNode):
@@ -241,10 +262,10 @@ class Emitter:
             if not isinstance(path, str):
                 return None
             self.program.paths.add(path)
-            return f"c.value({path!r})", f"hot.value(t.row, {path!r})"
+            return f"c.value({path!r})", f"hot.value(t.row, {path!r})", path
         if node.arguments:
             return None
-        return COLUMNS[kind]
+        return (*COLUMNS[kind], "")
 
     # ---- fields ----------------------------------------------------------------------------------------------------
 
@@ -334,7 +355,9 @@ class Emitter:
 
     def _leaf(self, type_: GraphQLScalarType | GraphQLEnumType, raw: str) -> str:
         if isinstance(type_, GraphQLEnumType):
-            return f"{raw}.name" if type_.extensions.get(build.BACKREF) else raw
+            if type_.extensions.get(build.BACKREF):
+                return f"{raw}.name"
+            return f"{self._constant(type_.serialize, 'S')}({raw})"
         if type_.name in PLAIN:
             return raw
         if type_.name == "DateTime":
@@ -438,15 +461,7 @@ class Emitter:
             else:
                 inner = [node.selection_set for node in nodes if node.selection_set is not None]
                 many = self._many(node_type, inner)
-                self.program.names["under"] = under
-                start = self._name("s")
-                lines.append(f"{start} = len(errors)")
-                parts.append((name, f"{many}(keys, {path})"))
-                entries.append(f"{response_key!r}: {name}")
-                lines.append(f"{name}_list = {parts[-1][1]}")
-                lines.append(f"if len(errors) > {start}: under(errors, {start}, {path}, {response_key!r})")
-                parts[-1] = (name, f"{name}_list")
-                continue
+                parts.append((name, f"{many}(keys, {path}, {response_key!r})"))
             entries.append(f"{response_key!r}: {name}")
         if not parts:
             parts = [(self._name("e"), "keys")]
@@ -473,13 +488,6 @@ class Emitter:
         return [f"{variable} = {{{', '.join(entries)}}}"]
 
 
-def under(errors: list[dict[str, Any]], start: int, path: Any, key: str) -> None:
-    """Puts the key of an edge's node into the paths of errors that were recorded as if in a list of nodes."""
-    depth = len(location(path)) + 1
-    for error in errors[start:]:
-        error["path"].insert(depth, key)
-
-
 def is_twin(type_: GraphQLObjectType) -> bool:
     """True for the generic twin and for the types generated from models."""
     return bool(type_.extensions.get("twin"))
@@ -490,10 +498,26 @@ def type_name(value: Any, context: Any) -> str:
     return type(value).__strawberry_definition__.name  # type: ignore[no-any-return]
 
 
-def _handle(schema: GraphQLSchema) -> Callable[..., Any]:
+def is_plain_column(type_: Any) -> bool:
+    """True for types whose stored values are answers already: the models guard what the hot graph keeps."""
+    return isinstance(type_, GraphQLScalarType) and type_.name in (*PLAIN, "Float")
+
+
+def twin_class() -> Any:
+    """The class of twin handles; the schema's modules are loaded by then."""
     from twinloom.api.schema.twins import Twin
 
     return Twin
+
+
+def struct_of(keys: list[str]) -> Any:
+    """A msgspec Struct with these response keys: made and encoded a few times faster than a dict, and untracked."""
+    fields = [(f"f{at}", Any) for at in range(len(keys))]
+    return msgspec.defstruct("Row", fields, rename=keys_by_name(keys), gc=False)
+
+
+def keys_by_name(keys: list[str]) -> dict[str, str]:
+    return {f"f{at}": key for at, key in enumerate(keys)}
 
 
 def _uses_variables(node: FieldNode) -> bool:

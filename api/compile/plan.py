@@ -44,10 +44,16 @@ class Plan:
         self._make = names["make"]
         self._prologue = program.prologue
         self._paths = frozenset(program.paths)
+        self._fits: tuple[Any, bool] = (None, False)
 
     def fits(self, context: Context) -> bool:
         """False when a path that is read as a column is known to no model: then resolvers must say so."""
-        return all(context.known_path(path) for path in self._paths)
+        models = context.hot.models
+        known, fits = self._fits
+        if known is not models:
+            fits = all(context.known_path(path) for path in self._paths)
+            self._fits = (models, fits)
+        return fits
 
     def run(
         self, context: Context, variables: VariableValues = NOTHING, root: Any = None

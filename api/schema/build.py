@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
 
 import strawberry
@@ -15,11 +16,11 @@ from strawberry.types.field import StrawberryField
 
 from twinloom.api.schema.assessments import Alert, WorkOrder
 from twinloom.api.schema.changes import Subscription
+from twinloom.api.schema.migrations import Mutation, Query
 from twinloom.api.schema.models import Model
-from twinloom.api.schema.mutations import Mutation
-from twinloom.api.schema.queries import Query
 from twinloom.api.schema.scalars import SCALARS
 from twinloom.api.schema.twins import Relationship, Twin
+from twinloom.api.schema.typed import MOST_MODELS, TypedLayer
 from twinloom.twin.dtdl import Models
 
 COLUMN_FIELDS = frozenset(
@@ -121,9 +122,28 @@ def is_async(field: GraphQLField) -> bool:
     return inspect.iscoroutinefunction(field.resolve)
 
 
-def schema_for(models: Models) -> GraphQLSchema:
-    """The schema for a set of models: the generic layer."""
+@cache
+def base_schema() -> GraphQLSchema:
+    """The generic layer, built once."""
     return generic_schema()
+
+
+def schema_for(models: Models) -> GraphQLSchema:
+    """The schema for a set of models: the generic layer, and a type for each interface."""
+    base = base_schema()
+    if not models or len(models) > MOST_MODELS:
+        return base
+    twins = base.query_type.fields["twins"] if base.query_type else None
+    assert twins is not None
+
+    def convert(name: str, value: Any) -> Any:
+        """`filter` or `orderBy` as the resolvers of the generic layer get them."""
+        if value is None:
+            return None
+        found = converted(twins, {name: value})
+        return found["filter" if name == "filter" else "order_by"]
+
+    return TypedLayer(base, models, convert).schema()
 
 
 def sdl(schema: GraphQLSchema) -> str:

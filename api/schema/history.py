@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import strawberry
 
+from twinloom.api.schema.aggregates import Percentile
 from twinloom.api.schema.scalars import DateTime, Quality
 
 
@@ -22,6 +23,7 @@ class Bucket:
     max: float | None
     avg: float | None
     last: float | None
+    percentiles: list[Percentile] = strawberry.field(default_factory=list, description="Those that were asked for.")
 
 
 @strawberry.type(description="A span for which a source delivered nothing.")

@@ -73,7 +73,7 @@ class ServiceInfo:
 
     @described("SHA-256 of the SDL; changes when models change the schema.")
     def schema_hash(self, info: Info) -> str:
-        return info.context.schema_hash  # type: ignore[no-any-return]
+        return info.context.edition.digest  # type: ignore[no-any-return]
 
     @strawberry.field
     def twins(self, info: Info) -> int:

@@ -9,8 +9,11 @@ from twinloom.api.schema.connections import Connection
 from twinloom.api.schema.described import described
 from twinloom.api.schema.identity import global_id
 from twinloom.api.schema.scalars import Json
+from twinloom.runtime import registry
+from twinloom.twin.dtdl import Models
 from twinloom.twin.dtdl.contents import Interface
 from twinloom.twin.dtdl.schemas import Array, Enum, Map, Object, Primitive
+from twinloom.twin.ids import ModelId
 
 
 @strawberry.interface(description="Anything with an opaque, global id (Relay).")
@@ -27,6 +30,14 @@ class ModelField:
     schema: str = strawberry.field(description="The DTDL schema: `double`, `string`, `enum`, ...")
     unit: str = strawberry.field(description="The unit's DTDL name or symbol; empty when the model names none.")
     writable: bool
+
+
+@strawberry.type(description="An edge of the dependency graph of models.")
+class ModelDependency:
+    kind: str = strawberry.field(description="`extends`, `component`, or `target` of a relationship.")
+    name: str = strawberry.field(description="The component or relationship; empty for `extends`.")
+    model_id: str
+    model: Model | None = strawberry.field(description="Null when it is a target that is not registered.")
 
 
 @strawberry.type(description="A DTDL interface.")
@@ -66,6 +77,20 @@ class Model(Node):
     def decommissioned(self, info: Info) -> bool:
         return bool(info.context.decommissioned(self.interface.id))
 
+    @described("What the model itself declares to need: bases, components, targets of relationships.")
+    def dependencies(self, info: Info) -> list[ModelDependency]:
+        models = info.context.hot.models
+        return [_dependency(models, found, found.needs) for found in registry.dependencies(models, self.interface.id)]
+
+    @described("The models that declare to need this one.")
+    def dependents(self, info: Info) -> list[ModelDependency]:
+        models = info.context.hot.models
+        return [_dependency(models, found, found.model) for found in registry.dependents(models, self.interface.id)]
+
+    @described("How many twins are of exactly this model; it cannot be deleted while there are any.")
+    def twin_count(self, info: Info) -> int:
+        return len(info.context.hot.rows_of(self.interface.id, subtypes=False))
+
     @described("Every Property and Telemetry, inherited ones included.")
     def fields(self, info: Info) -> list[ModelField]:
         return [
@@ -78,6 +103,16 @@ class Model(Node):
             )
             for field in info.context.hot.models.fields(self.interface.id).values()
         ]
+
+
+def _dependency(models: Models, found: registry.Dependency, other: ModelId) -> ModelDependency:
+    interface = models.get(other)
+    return ModelDependency(
+        kind=found.kind,
+        name=found.name,
+        model_id=other,
+        model=None if interface is None else Model(interface=interface),
+    )
 
 
 ModelConnection = Connection[Model]

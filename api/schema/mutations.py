@@ -6,7 +6,9 @@ the client may not do at all is a top-level error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import strawberry
 
@@ -22,7 +24,7 @@ from twinloom.api.tokens import Access
 from twinloom.runtime.outcome import Outcome
 from twinloom.twin import commands
 from twinloom.twin.dtdl import DtdlError
-from twinloom.twin.errors import BadRequest, ModelViolation, TwinloomError
+from twinloom.twin.errors import BadRequest, LimitExceeded, ModelViolation, TwinloomError
 from twinloom.twin.ids import ModelId, TwinId, model_id, twin_id
 
 
@@ -167,53 +169,63 @@ class InvokeCommandInput:
     client_mutation_id: str | None = None
 
 
+@strawberry.type(description="One result for each item, in their order.")
+class TwinsPayload:
+    results: list[TwinPayload]
+    seq: Long
+    user_errors: list[UserError]
+    client_mutation_id: str | None
+
+
+@strawberry.input
+class CreateTwinsInput:
+    items: list[CreateTwinInput]
+    client_mutation_id: str | None = strawberry.field(
+        default=None, description="Items without a key of their own get this one with `/0`, `/1`, ... behind it."
+    )
+
+
+@strawberry.input
+class UpdateTwinsInput:
+    items: list[UpdateTwinInput]
+    client_mutation_id: str | None = strawberry.field(
+        default=None, description="Items without a key of their own get this one with `/0`, `/1`, ... behind it."
+    )
+
+
+@strawberry.input
+class DeleteTwinsInput:
+    items: list[DeleteTwinInput]
+    client_mutation_id: str | None = strawberry.field(
+        default=None, description="Items without a key of their own get this one with `/0`, `/1`, ... behind it."
+    )
+
+
 @strawberry.type
 class Mutation:
     @strawberry.mutation
     async def create_twin(self, info: Info, input: CreateTwinInput) -> TwinPayload:
-        context: Context = info.context
-        done = await carry_out(
-            context,
-            lambda: commands.CreateTwin(
-                id=twin_id(input.id),
-                model=model_id(model_id_of(input.model)),
-                properties=_object(input.properties),
-                **_who(context, input.client_mutation_id),
-            ),
-        )
-        return _twin_payload(context, done, input.client_mutation_id)
+        return await _create(info.context, input)
 
     @strawberry.mutation
     async def update_twin(self, info: Info, input: UpdateTwinInput) -> TwinPayload:
-        context: Context = info.context
-
-        def order() -> commands.AnyOrder:
-            twin = context.twin_id(input.id)
-            to_set, to_remove = patch_of(context, twin, _object(input.properties))
-            return commands.UpdateTwin(
-                id=twin,
-                set=to_set,
-                unset=to_remove,
-                expected_etag=input.expected_etag or "",
-                **_who(context, input.client_mutation_id),
-            )
-
-        return _twin_payload(context, await carry_out(context, order), input.client_mutation_id)
+        return await _update(info.context, input)
 
     @mutation("The payload's `twin` is null: it is gone.")
     async def delete_twin(self, info: Info, input: DeleteTwinInput) -> TwinPayload:
-        context: Context = info.context
-        done = await carry_out(
-            context,
-            lambda: commands.DeleteTwin(
-                id=context.twin_id(input.id),
-                expected_etag=input.expected_etag or "",
-                detach=input.detach,
-                **_who(context, input.client_mutation_id),
-            ),
-        )
-        seq, errors = _result(context, done)
-        return TwinPayload(twin=None, seq=seq, user_errors=errors, client_mutation_id=input.client_mutation_id)
+        return await _delete(info.context, input)
+
+    @mutation("Each item by itself; what fails is told in its own result.")
+    async def create_twins(self, info: Info, input: CreateTwinsInput) -> TwinsPayload:
+        return await _each(info.context, input.items, input.client_mutation_id, _create)
+
+    @mutation("Each item by itself; what fails is told in its own result.")
+    async def update_twins(self, info: Info, input: UpdateTwinsInput) -> TwinsPayload:
+        return await _each(info.context, input.items, input.client_mutation_id, _update)
+
+    @mutation("Each item by itself; what fails is told in its own result.")
+    async def delete_twins(self, info: Info, input: DeleteTwinsInput) -> TwinsPayload:
+        return await _each(info.context, input.items, input.client_mutation_id, _delete)
 
     @strawberry.mutation
     async def create_relationship(self, info: Info, input: CreateRelationshipInput) -> RelationshipPayload:
@@ -328,13 +340,70 @@ class Mutation:
             "command",
         )
         seq, errors = _result(context, done)
-        response = getattr(done, "response", None)
+        command = context.service.actuation.get(done.command) if isinstance(done, Outcome) else None
         return CommandPayload(
-            command=CommandResult(name=input.name, response=response) if isinstance(done, Outcome) else None,
+            command=CommandResult(name=input.name, response=Json(command.response)) if command else None,
             seq=seq,
             user_errors=errors,
             client_mutation_id=input.client_mutation_id,
         )
+
+
+async def _create(context: Context, input: CreateTwinInput) -> TwinPayload:
+    done = await carry_out(
+        context,
+        lambda: commands.CreateTwin(
+            id=twin_id(input.id),
+            model=model_id(model_id_of(input.model)),
+            properties=_object(input.properties),
+            **_who(context, input.client_mutation_id),
+        ),
+    )
+    return _twin_payload(context, done, input.client_mutation_id)
+
+
+async def _update(context: Context, input: UpdateTwinInput) -> TwinPayload:
+    def order() -> commands.AnyOrder:
+        twin = context.twin_id(input.id)
+        to_set, to_remove = patch_of(context, twin, _object(input.properties))
+        return commands.UpdateTwin(
+            id=twin,
+            set=to_set,
+            unset=to_remove,
+            expected_etag=input.expected_etag or "",
+            **_who(context, input.client_mutation_id),
+        )
+
+    return _twin_payload(context, await carry_out(context, order), input.client_mutation_id)
+
+
+async def _delete(context: Context, input: DeleteTwinInput) -> TwinPayload:
+    done = await carry_out(
+        context,
+        lambda: commands.DeleteTwin(
+            id=context.twin_id(input.id),
+            expected_etag=input.expected_etag or "",
+            detach=input.detach,
+            **_who(context, input.client_mutation_id),
+        ),
+    )
+    seq, errors = _result(context, done)
+    return TwinPayload(twin=None, seq=seq, user_errors=errors, client_mutation_id=input.client_mutation_id)
+
+
+async def _each(
+    context: Context, items: Sequence[Any], key: str | None, do: Callable[[Context, Any], Awaitable[TwinPayload]]
+) -> TwinsPayload:
+    """Carries out items one by one order, all under way at once: the store commits them in groups."""
+    limit = context.services.limits.batch_items
+    if len(items) > limit:
+        raise LimitExceeded(f"{len(items)} items are more than {limit}", remedy=f"send at most {limit} at once")
+    for at, item in enumerate(items):
+        if key is not None and item.client_mutation_id is None:
+            item.client_mutation_id = f"{key}/{at}"
+    results = await asyncio.gather(*(do(context, item) for item in items))
+    seq = max((result.seq for result in results), default=Long(context.seq))
+    return TwinsPayload(results=results, seq=seq, user_errors=[], client_mutation_id=key)
 
 
 async def carry_out(context: Context, order, access: Access = "write") -> Outcome | TwinloomError:  # type: ignore[no-untyped-def]

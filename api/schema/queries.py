@@ -7,6 +7,7 @@ from typing import Annotated, cast
 import strawberry
 
 from twinloom.api.context import Context, Info
+from twinloom.api.schema.aggregates import TwinGroup, groups_of
 from twinloom.api.schema.assessments import Alert, AlertRule, WorkOrder
 from twinloom.api.schema.connections import (
     Connection,
@@ -24,7 +25,7 @@ from twinloom.api.schema.identity import key_of
 from twinloom.api.schema.info import ServiceInfo, ServiceLimits, limits_of
 from twinloom.api.schema.models import Model, Node
 from twinloom.api.schema.recall import history_of
-from twinloom.api.schema.scalars import DateTime, Json, Long
+from twinloom.api.schema.scalars import DateTime, Json, Long, Quality
 from twinloom.api.schema.selection import page_of_twins, twin_at
 from twinloom.api.schema.twins import Relationship, Twin
 from twinloom.runtime.rules import Rule
@@ -63,6 +64,19 @@ class Query:
     ) -> Connection[Twin]:
         return Connection(page=page_of_twins(info.context, filter, order_by, first, after))
 
+    @described("Count, min, max, avg, sum and percentiles of the values at `of`, over the twins that match, in groups.")
+    def aggregate_twins(
+        self,
+        info: Info,
+        filter: TwinFilter | None = None,
+        of: list[str] | None = None,
+        group_by: list[str] | None = None,
+        unit: str | None = None,
+        quality: list[Quality] | None = None,
+        min_seq: Long | None = None,
+    ) -> list[TwinGroup]:
+        return groups_of(info.context, filter, of or [], group_by or [], unit, quality)
+
     @described("A model by its DTMI or global id.")
     def model(self, info: Info, id: str) -> Model | None:
         interface = info.context.hot.models.get(ModelId(model_id_of(id)))
@@ -92,8 +106,10 @@ class Query:
         bucket_ms: Long | None = None,
         first: int | None = None,
         unit: str | None = None,
+        percentiles: list[float] | None = None,
     ) -> History:
-        return await history_of(info.context, info.context.twin_id(twin), path, from_, to, bucket_ms, first, unit)
+        twin_id = info.context.twin_id(twin)
+        return await history_of(info.context, twin_id, path, from_, to, bucket_ms, first, unit, percentiles)
 
     @described("Alerts, newest first.")
     def alerts(

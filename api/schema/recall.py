@@ -5,13 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from twinloom.api.context import Context
+from twinloom.api.schema.aggregates import Percentile, percentiles_of
 from twinloom.api.schema.history import Bucket, History, HistoryGap, Point
 from twinloom.api.schema.identity import suggestion
 from twinloom.api.schema.scalars import QUALITIES, DateTime
 from twinloom.twin import units
 from twinloom.twin.errors import BadRequest, LimitExceeded
 from twinloom.twin.ids import TwinId
+
+MOST_RANKED = 500_000
+"""Points that percentiles of one history may be worked out from."""
 
 HOUR_NS = 3_600_000_000_000
 ESTIMATES = {"rul_days": "day", "rul_low": "day", "rul_high": "day"}
@@ -27,6 +33,7 @@ async def history_of(
     bucket_ms: int | None,
     first: int | None,
     unit: str | None,
+    percentiles: list[float] | None = None,
 ) -> History:
     """Points (at most `first`) or buckets between two times; the last hour when none is given."""
     limits = context.services.limits
@@ -64,6 +71,7 @@ async def history_of(
             raise LimitExceeded(
                 f"{span} buckets are more than {size}", remedy="make bucketMs larger or the span shorter"
             )
+        ranks = await _ranks(context, twin, path, since, until, bucket_ms * 1_000_000, percentiles)
         found = await history.buckets(twin, path, since, until, bucket_ms * 1_000_000)
         for at, count in enumerate(found.count.tolist()):
             buckets.append(
@@ -74,6 +82,9 @@ async def history_of(
                     max=convert(float(found.maximum[at])),
                     avg=convert(float(found.average[at])),
                     last=convert(float(found.last[at])),
+                    percentiles=[
+                        Percentile(p=one.p, value=convert(one.value)) for one in ranks.get(int(found.start_ns[at]), ())
+                    ],
                 )
             )
     gaps = [
@@ -87,6 +98,25 @@ async def history_of(
         for gap in await history.gaps(twin, since, until)
     ]
     return History(twin=twin, path=path, unit=unit or own, points=points, buckets=buckets, gaps=gaps)
+
+
+async def _ranks(
+    context: Context, twin: TwinId, path: str, since: int, until: int, bucket_ns: int, percentiles: list[float] | None
+) -> dict[int, list[Percentile]]:
+    """Percentiles by start of the bucket, from the points themselves: Bad quality left out, as in the buckets."""
+    if not percentiles:
+        return {}
+    read = await context.service.history.read(twin, path, since, until, MOST_RANKED + 1)
+    if len(read) > MOST_RANKED:
+        raise LimitExceeded(f"percentiles over more than {MOST_RANKED} points", remedy="make the span shorter")
+    good = (read.quality >> 31 == 0) & ~np.isnan(read.value)
+    starts, values = read.source_time_ns[good] // bucket_ns * bucket_ns, read.value[good]
+    cuts = np.flatnonzero(np.diff(starts)) + 1
+    return {
+        int(part[0]): percentiles_of(values[at : at + len(part)], percentiles)
+        for at, part in zip([0, *cuts.tolist()], np.split(starts, cuts), strict=True)
+        if len(part)
+    }
 
 
 def _unit_of(context: Context, twin: TwinId, path: str) -> str:

@@ -274,10 +274,11 @@ class Twin(Node):
         bucket_ms: Long | None = None,
         first: int | None = None,
         unit: str | None = None,
+        percentiles: list[float] | None = None,
     ) -> History:
         from twinloom.api.schema.recall import history_of
 
-        return await history_of(info.context, self.twin_id, path, from_, to, bucket_ms, first, unit)
+        return await history_of(info.context, self.twin_id, path, from_, to, bucket_ms, first, unit, percentiles)
 
     def live(self, context: Context) -> int:
         """Its row now. Raises NotFound when the twin is gone: a request may have waited meanwhile."""

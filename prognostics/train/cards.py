@@ -170,7 +170,8 @@ def write_cmapss_card(folder: Path, model: OnnxEstimator, unseen: Windows, found
     lines = [
         "# Model card: C-MAPSS FD001",
         "",
-        "Written by `python -m twinloom.prognostics.train.cmapss --data examples/cmapss --docs docs/prognostics`; every",
+        "Written by `python -m twinloom.prognostics.train.cmapss --data examples/cmapss --docs docs/prognostics`;"
+        " every",
         "number is also in the metadata of `prognostics/models/cmapss-fd001.onnx`, and a test recomputes them from it.",
         "",
         f"- Task: cycles until failure, 0 to {cap:g}.",

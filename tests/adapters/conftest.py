@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.node_opcua import NodeOpcUa
 from servers.opcua_simulator import SimulatorProcess
 from servers.ports import free_port as free_port_of_loopback
 from servers.recording import RecordingSink, running
@@ -55,3 +56,20 @@ def read_from(cnc_mapping: OpcUaMapping) -> Callable[..., Any]:
         return running(OpcUaSource(settings, cnc_mapping), sink)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def node_opcua(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeOpcUa]:
+    """A node-opcua server with two machines, history, users and every security policy."""
+    folder = tmp_path_factory.mktemp("node-opcua")
+    server = NodeOpcUa(
+        free_port_of_loopback(),
+        {
+            "machines": 2, "values": 4, "history": 600, "users": {"reader": "secret"},
+            "certificates": str(folder / "pki"),
+            "policies": ["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"],
+        },
+    )  # fmt: skip
+    server.start()
+    yield server
+    server.kill()

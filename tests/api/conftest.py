@@ -186,7 +186,12 @@ async def start(make_service: Callable[..., Service]) -> AsyncIterator[Start]:
             listening.bind(("127.0.0.1", 0))
             port = listening.getsockname()[1]
             config = uvicorn.Config(
-                app, log_level="critical", lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=2
+                app,
+                log_level="critical",
+                lifespan="on",
+                ws="websockets-sansio",
+                timeout_graceful_shutdown=2,
+                ws_ping_timeout=120,
             )
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

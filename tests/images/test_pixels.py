@@ -75,7 +75,9 @@ def test_the_picture_is_the_same_bytes_again_when_the_value_is_back(
     assert np.array_equal(renderer.image(), before)
 
 
-def test_writing_only_changed_rows_draws_what_writing_all_would(renderer: Any, overlay: Overlay, small: Plant, days: Days) -> None:
+def test_writing_only_changed_rows_draws_what_writing_all_would(
+    renderer: Any, overlay: Overlay, small: Plant, days: Days
+) -> None:
     renderer.paint(overlay.colours(overlay.frame(small), "light"))
     days(small, SPINDLE, 9.0)
     table = overlay.colours(overlay.frame(small), "light")
@@ -85,7 +87,9 @@ def test_writing_only_changed_rows_draws_what_writing_all_would(renderer: Any, o
     assert np.array_equal(renderer.image(), partly)
 
 
-def test_a_pick_on_a_parts_visible_middle_finds_its_twin(renderer: Any, scene: Scene, overlay: Overlay, small: Plant) -> None:
+def test_a_pick_on_a_parts_visible_middle_finds_its_twin(
+    renderer: Any, scene: Scene, overlay: Overlay, small: Plant
+) -> None:
     renderer.paint(overlay.colours(overlay.frame(small), "light"))
     renderer.look(fitted(corners(scene.bounds_of), SIZE, view="top"))
     renderer.image()
@@ -115,7 +119,7 @@ def test_projected_points_are_where_vtk_draws_them(renderer: Any, scene: Scene, 
     painted = table.copy()
     painted[row] = 0xFF0000FF
     renderer.paint(painted)
-    rows, columns = np.nonzero((renderer.image() != before).any(axis=2))
+    _rows, columns = np.nonzero((renderer.image() != before).any(axis=2))
     x0, _, x1, _ = box_of(scene, SPINDLE, renderer)
     assert abs((columns.min() + columns.max()) / 2 - (x0 + x1) / 2) < 3
 
@@ -132,7 +136,9 @@ def test_every_level_of_detail_shows_the_sick_machine(
     assert red.sum() > (40 if level < BOX else 8)
 
 
-def test_hatched_dotted_see_through_and_left_out_parts_all_look_different(renderer: Any, scene: Scene, overlay: Overlay, small: Plant) -> None:
+def test_hatched_dotted_see_through_and_left_out_parts_all_look_different(
+    renderer: Any, scene: Scene, overlay: Overlay, small: Plant
+) -> None:
     table = overlay.colours(overlay.frame(small), "light")
     row = scene.row_of["p/l/m1"]
     seen = set()
@@ -155,7 +161,9 @@ def has(image: np.ndarray, colour: str, tolerance: int = 3) -> int:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_picture_of_the_example_plant_shows_the_sick_spindle_in_the_legends_red(theme: Any, tmp_path: Path, plant: Plant) -> None:
+def test_the_picture_of_the_example_plant_shows_the_sick_spindle_in_the_legends_red(
+    theme: Any, tmp_path: Path, plant: Plant
+) -> None:
     image = picture(tmp_path, plant, theme=theme)
     assert image.shape == (540, 960, 3)
     looks = LOOKS[theme]

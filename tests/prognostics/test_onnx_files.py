@@ -50,7 +50,7 @@ CONTRACTS: dict[str, tuple[dict[str, Any], str]] = {
     "a clock that is no channel": ({"clock": "sundial"}, "/clock"),
     "a window of zero": ({"window": 0}, "/window"),
     "half a stride of window": ({"window": 2.5}, "/window"),
-    "other outputs": ({"outputs": ["mean"]}, "/outputs"),
+    "other outputs": ({"outputs": ["median"]}, "/outputs"),
     "an unknown history": ({"history_required": "all of it"}, "/history_required"),
     "a window that is not the graph's": ({"window": 15}, "input"),
 }

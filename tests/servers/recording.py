@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 
 from twinloom.twin.ids import TwinId
-from twinloom.twin.ports import SlotRef, Source, SourceStatus
+from twinloom.twin.ports import MachineAlarm, SlotRef, Source, SourceStatus
 from twinloom.twin.readings import Gap, ReadingBatch, TextReading
 
 TEXT_PATHS = ("controller.operating_mode", "controller.program_name")
@@ -31,11 +31,15 @@ class RecordingSink:
         self.slots: dict[tuple[str, str], int] = {}
         self.batches: list[ReadingBatch] = []
         self.gaps: list[Gap] = []
+        self.alarms: list[MachineAlarm] = []
         self.statuses: list[SourceStatus] = []
         self.twins: Sequence[TwinId] = ()
         self.accepts = accepts
         self.gate = asyncio.Event()
         self.gate.set()
+        self.durable_gate = asyncio.Event()
+        self.durable_gate.set()
+        self.durable_batches = 0
         self._units = units or {}
         self._text_paths = text_paths
         self._changed = asyncio.Event()
@@ -52,8 +56,18 @@ class RecordingSink:
         self.batches.append(batch)
         self._changed.set()
 
+    async def durable(self) -> None:
+        """Everything that was accepted counts as durable once `durable_gate` is open (it is at first)."""
+        batches = len(self.batches)
+        await self.durable_gate.wait()
+        self.durable_batches = max(self.durable_batches, batches)
+
     async def mark_gap(self, gap: Gap) -> None:
         self.gaps.append(gap)
+        self._changed.set()
+
+    async def alarm(self, alarm: MachineAlarm) -> None:
+        self.alarms.append(alarm)
         self._changed.set()
 
     async def report(self, status: SourceStatus, twins: Sequence[TwinId]) -> None:

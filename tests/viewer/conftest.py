@@ -137,7 +137,7 @@ class PlantServer:
             before = hot.seq
             await self.service.pipeline.accept(batch)
             async with asyncio.timeout(10):
-                while hot.seq == before:
+                while hot.seq == before:  # noqa: ASYNC110 - the hot graph has no event
                     await asyncio.sleep(0.001)
             return hot.seq
 
@@ -162,7 +162,7 @@ class PlantServer:
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             task = asyncio.create_task(server.serve())
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event
                 await asyncio.sleep(0.005)
             started.set_result(None)
             await self._stop.wait()

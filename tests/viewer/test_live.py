@@ -1,4 +1,4 @@
-"""The live client against a real service: snapshot, order by seq, loss and return; and what it says of a bad address."""
+"""The live client against a real service: snapshot, order by seq, loss and return, bad addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from twinloom.twin.errors import BadRequest, Unauthenticated, Unavailable
-from twinloom.viewer.live import Client, Feed, endpoint, fetch_plant
+from twinloom.viewer.client import Client, endpoint
+from twinloom.viewer.live import Feed, fetch_plant
 from twinloom.viewer.plant import Plant, TwinView
 
 SPINDLE = "toulouse/line-1/cnc-01/spindle"
@@ -33,7 +34,7 @@ async def following() -> Any:
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the conditions are of objects without an event
             await asyncio.sleep(0.005)
 
 
@@ -91,7 +92,9 @@ async def test_nothing_that_changes_during_the_snapshot_is_lost_or_taken_back(
 async def test_when_the_server_dies_the_picture_is_stale_since_then_and_fresh_again_when_it_is_back(
     server: Any, following: Callable[[Feed], Feed]
 ) -> None:
-    feed = following(Feed(Client(server.url, server.token), paths=("temperature",), first_delay_s=0.02, longest_delay_s=0.2))
+    feed = following(
+        Feed(Client(server.url, server.token), paths=("temperature",), first_delay_s=0.02, longest_delay_s=0.2)
+    )
     await until(lambda: feed.phase == "live")
     await elsewhere(server.stop)
     await until(lambda: bool(feed.plant.lost_since))
@@ -117,6 +120,21 @@ async def test_five_deaths_in_a_row_leave_no_task_and_no_thread_hanging(
     assert len(asyncio.all_tasks()) < 20
 
 
+async def test_a_twin_that_is_created_appears_without_a_moment_of_being_lost(
+    server: Any, following: Callable[[Feed], Feed]
+) -> None:
+    lost: list[bool] = []
+    feed = Feed(Client(server.url, server.token), changed=lambda plant, ids: lost.append(bool(plant.lost_since)))
+    following(feed)
+    await until(lambda: feed.phase == "live")
+    create = """mutation { createTwin(input: {id: "lab/cnc-99", model: "dtmi:com:twinloom:cnc:CncMachine;1"}) {
+        twin { dtId } userErrors { message } } }"""
+    answer = await Client(server.url, server.token).query(create)
+    assert answer["createTwin"]["userErrors"] == []
+    await until(lambda: "lab/cnc-99" in feed.plant.twins)
+    assert not any(lost)
+
+
 async def test_a_wrong_token_is_said_and_not_tried_for_ever(server: Any) -> None:
     with pytest.raises(Unauthenticated):
         await fetch_plant(Client(server.url, "wrong"))
@@ -126,7 +144,7 @@ async def test_a_wrong_token_is_said_and_not_tried_for_ever(server: Any) -> None
 
 
 async def test_no_service_at_an_address_is_one_sentence_with_the_remedy(free_port: Callable[[], int]) -> None:
-    with pytest.raises(Unavailable, match="no twinloom service answers at .* start it with"):
+    with pytest.raises(Unavailable, match=r"no twinloom service answers at .* start it with"):
         await Client(f"http://127.0.0.1:{free_port()}").query("{ __typename }")
 
 
@@ -157,20 +175,31 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("127.0.0.1:8000", "http://127.0.0.1:8000/graphql"), ("https://plant.example/twins/", "https://plant.example/twins/graphql")],
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8000/graphql"),
+        ("https://plant.example/twins/", "https://plant.example/twins/graphql"),
+    ],
 )
 def test_an_address_leads_to_its_graphql_endpoint(url: str, expected: str) -> None:
     assert endpoint(url) == expected
 
 
 def value(number: float, seq: int) -> dict[str, Any]:
-    return {"path": "t", "number": number, "value": number, "unit": "u", "symbol": "u", "quality": "GOOD", "stale": False,
-            "sourceTime": None, "seq": seq}  # fmt: skip
+    fixed = {"unit": "u", "symbol": "u", "quality": "GOOD", "stale": False, "sourceTime": None}
+    return {"path": "t", "number": number, "value": number, "seq": seq, **fixed}
 
 
 def change(seq: int, number: float, kind: str = "VALUES") -> dict[str, Any]:
-    return {"twinsChanged": {"seq": seq, "time": "2026-01-01T00:00:00Z", "missed": 0, "gap": None, "changes": [
-        {"seq": seq, "kind": kind, "dtId": "a", "missed": 0, "gap": None, "twin": None, "values": [value(number, seq)]}]}}  # fmt: skip
+    one = {
+        "seq": seq,
+        "kind": kind,
+        "dtId": "a",
+        "missed": 0,
+        "gap": None,
+        "twin": None,
+        "values": [value(number, seq)],
+    }
+    return {"twinsChanged": {"seq": seq, "time": "2026-01-01T00:00:00Z", "missed": 0, "gap": None, "changes": [one]}}
 
 
 @pytest.fixture
@@ -196,4 +225,3 @@ def test_missed_events_ask_for_a_new_snapshot(idle: Feed) -> None:
     event = change(9, 1.0)
     event["twinsChanged"]["missed"] = 3
     assert idle.apply("twins", event) is None
-

@@ -181,7 +181,9 @@ def test_a_node_below_a_twins_node_belongs_to_that_twin(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["glb", "obj", "stl"])
 def test_a_mesh_file_that_a_twin_names_stands_at_its_placement_upright_in_metres(kind: str, tmp_path: Path) -> None:
     mesh = trimesh.creation.box(extents=[1000, 2000, 3000])  # millimetres, y up
-    (tmp_path / f"pump.{kind}").write_bytes(bytes(trimesh.Scene(mesh).export(file_type=kind), "ascii") if kind == "obj" else mesh.export(file_type=kind))
+    (tmp_path / f"pump.{kind}").write_bytes(
+        bytes(trimesh.Scene(mesh).export(file_type=kind), "ascii") if kind == "obj" else mesh.export(file_type=kind)
+    )
     twin = unit("p", mesh=f"pump.{kind}", placement={"x": 5, "y": 0, "z": 0})
     scene = build_scene([twin], mesh_folder=tmp_path, up="y", unit_m=0.001)
     assert scene.problems == ()

@@ -39,7 +39,9 @@ def test_only_exceptions_have_a_colour(scene: Scene, plant: Plant, sick: str) ->
     frame = overlay.frame(plant)
     table = overlay.colours(frame, "light").view(np.uint8).reshape(len(scene.parts), -1, 4)
     base = base_colours("light")
-    touched = {row for row in range(len(scene.parts)) if (table[row, : Material.HALO, :3] != base[: Material.HALO]).any()}
+    touched = {
+        row for row in range(len(scene.parts)) if (table[row, : Material.HALO, :3] != base[: Material.HALO]).any()
+    }
     assert touched == {scene.row_of[sick], scene.row_of["hamburg/line-2/cnc-30/spindle"]}
 
 
@@ -68,7 +70,9 @@ def test_the_machine_of_a_sick_part_shows_it_on_its_beacon_and_ring_and_keeps_it
     assert (table[machine, Material.BODY, :3] == base_colours("dark")[Material.BODY]).all()
 
 
-@pytest.mark.parametrize(("days", "state"), [(13.9, State.CRITICAL), (14.0, State.WARNING), (29.9, State.WARNING), (30.0, State.HEALTHY)])
+@pytest.mark.parametrize(
+    ("days", "state"), [(13.9, State.CRITICAL), (14.0, State.WARNING), (29.9, State.WARNING), (30.0, State.HEALTHY)]
+)
 def test_colours_change_exactly_at_the_thresholds_of_the_alert_rules(
     scene: Scene, plant: Plant, sick: str, days: float, state: State
 ) -> None:
@@ -85,7 +89,9 @@ def test_red_means_that_the_rule_of_the_alert_is_broken_whatever_the_value(days:
     assert rule.broken_by(days) == (days < 14.0)
 
 
-def test_a_standing_alert_colours_its_part_even_where_the_value_has_come_back(scene: Scene, plant: Plant, sick: str) -> None:
+def test_a_standing_alert_colours_its_part_even_where_the_value_has_come_back(
+    scene: Scene, plant: Plant, sick: str
+) -> None:
     twin = plant.twins[sick]
     assert twin.rul is not None
     twin.rul = replace(twin.rul, days=15.0)  # hysteresis: raised below 14, cleared above 21
@@ -105,19 +111,31 @@ def test_an_alert_of_another_value_names_it_in_its_badge(scene: Scene, plant: Pl
     assert "CNC 34 spindle · vibration x 5.07 mm/s" in badges
 
 
+def test_a_badge_speaks_of_the_worst_cause(scene: Scene, plant: Plant, sick: str) -> None:
+    plant.alerts["1"] = Alert("1", "v", sick, "WARNING", "RAISED", "m", "vibration_x", 5.0, 4.5, "mm/s", "", 1)
+    assert Overlay(scene, plant.rules).frame(plant).badges[0].text == "CNC 12 spindle · 9 d left"
+
+
 def test_stale_bad_degraded_and_missing_values_look_different_from_healthy_and_from_each_other(
     scene: Scene, plant: Plant, sick: str
 ) -> None:
     spindles = [row for row, part in enumerate(scene.parts) if part.kind == "Spindle"][:4]
     ids = [scene.parts[row].twin for row in spindles]
-    for id, (quality, stale) in zip(ids, [("GOOD", False), ("GOOD", True), ("BAD", False), ("GOOD", False)], strict=True):
+    for id, (quality, stale) in zip(
+        ids, [("GOOD", False), ("GOOD", True), ("BAD", False), ("GOOD", False)], strict=True
+    ):
         put(plant, id, 40.0, quality=quality, stale=stale)
     plant.twins[ids[3]].values["temperature"] = Value("temperature", None, None, "°C", "GOOD", False, "", 1)
     plant.rules = (HOT,)
     plant.alerts.clear()
     overlay = Overlay(scene, plant.rules, "temperature")
     frame = overlay.frame(plant)
-    assert [State(int(frame.states[row])) for row in spindles] == [State.HEALTHY, State.STALE, State.BAD_QUALITY, State.UNKNOWN]
+    assert [State(int(frame.states[row])) for row in spindles] == [
+        State.HEALTHY,
+        State.STALE,
+        State.BAD_QUALITY,
+        State.UNKNOWN,
+    ]
     table = overlay.colours(frame, "light")[spindles]
     assert len({tuple(row) for row in table.tolist()}) == 4
 
@@ -131,7 +149,9 @@ def test_a_degraded_estimate_is_dotted_and_a_bad_one_stays_red(scene: Scene, pla
     assert state_of(scene, plant, "derby/line-1/cnc-34/spindle") == State.DEGRADED
 
 
-def test_when_the_service_is_lost_everything_is_hatched_and_alerts_keep_their_colour(scene: Scene, plant: Plant, sick: str) -> None:
+def test_when_the_service_is_lost_everything_is_hatched_and_alerts_keep_their_colour(
+    scene: Scene, plant: Plant, sick: str
+) -> None:
     plant.lost_since = "2026-11-23T18:41:00.000Z"
     overlay = Overlay(scene, plant.rules)
     frame = overlay.frame(plant)
@@ -141,7 +161,9 @@ def test_when_the_service_is_lost_everything_is_hatched_and_alerts_keep_their_co
     assert set((table[[row, other]] >> 24)[:, : Material.HALO].ravel().tolist()) == {PATTERN_ALPHA["hatch"]}
 
 
-def test_a_property_with_rules_is_coloured_by_them_and_one_without_by_a_ramp_with_unit(scene: Scene, plant: Plant) -> None:
+def test_a_property_with_rules_is_coloured_by_them_and_one_without_by_a_ramp_with_unit(
+    scene: Scene, plant: Plant
+) -> None:
     for i, part in enumerate(scene.parts):
         if part.kind == "Spindle":
             put(plant, part.twin, 20.0 + i)
@@ -153,7 +175,7 @@ def test_a_property_with_rules_is_coloured_by_them_and_one_without_by_a_ramp_wit
     plant.rules = (HOT,)
     frame = Overlay(scene, plant.rules, "temperature").frame(plant)
     assert frame.legend.ramp is None
-    assert [badge.text for badge in frame.badges][0].endswith("°C")
+    assert next(badge.text for badge in frame.badges).endswith("°C")
 
 
 def test_a_rule_on_a_value_that_no_model_has_is_reported_and_the_rest_is_drawn(scene: Scene, plant: Plant) -> None:
@@ -162,13 +184,19 @@ def test_a_rule_on_a_value_that_no_model_has_is_reported_and_the_rest_is_drawn(s
                    Rule("lost", "dtmi:nowhere;1", "x", 1.0, None, "INFO"))  # fmt: skip
     frame = Overlay(scene, plant.rules).frame(plant)
     assert any("rule odd watches colour, which Spindle does not have" in problem for problem in frame.problems)
-    assert any("rule lost watches the model dtmi:nowhere;1, which does not exist" in problem for problem in frame.problems)
+    assert any(
+        "rule lost watches the model dtmi:nowhere;1, which does not exist" in problem for problem in frame.problems
+    )
     assert frame.badges
 
 
 def test_the_legend_counts_what_is_shown(scene: Scene, plant: Plant) -> None:
     legend = Overlay(scene, plant.rules).frame(plant).legend
-    assert [(entry.label, entry.count) for entry in legend.entries] == [("< 14 d", 1), ("14 to 30 d", 1), ("≥ 30 d", 45)]
+    assert [(entry.label, entry.count) for entry in legend.entries] == [
+        ("< 14 d", 1),
+        ("14 to 30 d", 1),
+        ("≥ 30 d", 45),
+    ]
 
 
 def test_health_zones_colour_only_c_and_d(scene: Scene, plant: Plant, sick: str) -> None:
@@ -191,7 +219,9 @@ def test_at_most_a_dozen_badges_the_worst_first(scene: Scene, plant: Plant) -> N
 def test_states_are_told_apart_by_people_with_any_colour_vision(theme: Theme, vision: str) -> None:
     looks = LOOKS[theme]
     body = "#" + bytes(base_colours(theme)[Material.BODY]).hex()
-    coloured = [(look.colour or body, look.pattern) for state, look in looks.items() if state not in (State.CONTEXT, State.RAMP)]
+    coloured = [
+        (look.colour or body, look.pattern) for state, look in looks.items() if state not in (State.CONTEXT, State.RAMP)
+    ]
     for (a, pattern), (b, other) in itertools.combinations(set(coloured), 2):
         if pattern == other == "solid":
             assert difference(a, b, vision) >= 15, (a, b)  # type: ignore[arg-type]
@@ -223,4 +253,4 @@ def test_a_quantity_keeps_three_digits_and_never_a_float_tail(value: float) -> N
 
 
 def test_life_is_told_in_days_and_close_to_the_end_in_hours() -> None:
-    assert [life_left(days) for days in (123.4, 9.4, 1.5, -1.0)] == ["123 d left", "9 d left", "36 h left", "0 h left"]
+    assert [life_left(days) for days in (123.4, 9.4, 1.5, -1.0)] == ["123 d left", "9 d left", "36 h left", "due now"]

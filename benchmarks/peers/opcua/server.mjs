@@ -91,13 +91,19 @@ for (let m = 1; m <= options.machines; m++) {
   }));
 }
 
-let alarm = null;
 if (options.alarms) {
-  const source = variables[0];
-  const folder = ns.addObject({ organizedBy: space.rootFolder.objects, browseName: "alarms", eventNotifier: 1, notifierOf: space.rootFolder.objects.server });
-  alarm = ns.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {
-    browseName: "SpeedHigh", conditionSource: null, componentOf: folder, conditionName: "SpeedHigh",
-    inputNode: source, optionals: ["Confirm", "Acknowledge"], highHighLimit: 1e9, highLimit: 1e8, lowLimit: -1e8, lowLowLimit: -1e9,
+  space.installAlarmsAndConditionsService();
+  // A pressure with a limit alarm: writing above 90 raises it, below 80 ends it.
+  const machine = space.findNode(`ns=${ns.index};s=line-1/cnc-01`);
+  machine.setEventNotifier(1);
+  const pressure = ns.addVariable({
+    componentOf: machine, browseName: "pressure", nodeId: "s=line-1/cnc-01/pressure", dataType: "Double",
+    eventSourceOf: machine, minimumSamplingInterval: 50, value: new Variant({ dataType: DataType.Double, value: 50 }),
+  });
+  server.engine.addressSpace.rootFolder.objects.server.addReference({ referenceType: "HasNotifier", nodeId: machine });
+  ns.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {
+    browseName: "PressureHigh", conditionSource: pressure, componentOf: machine, conditionName: "PressureHigh",
+    inputNode: pressure, highHighLimit: 95, highLimit: 90, lowLimit: -90, lowLowLimit: -95,
   });
 }
 

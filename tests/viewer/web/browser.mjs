@@ -316,6 +316,7 @@ check("light and dark differ, follow the system and can be toggled", async () =>
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await ground();
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+  await until(page, () => document.documentElement.dataset.theme === "light");
   const light = await ground();
   await page.keyboard.press("Escape");
   await page.keyboard.press("t");

@@ -79,16 +79,23 @@ class Plant:
         self.alerts: dict[str, Json] = {}
         self.orders: dict[str, Json] = {}
         self.history_hours = history_hours
-        self.forgotten = 0
+        self.uniform = machines is not None  # every part has a temperature: benchmarks recolour them all at once
         self.rules = [
             {
-                "name": rule["name"], "model": rule["model"], "value": rule["value"], "above": rule.get("above"),
-                "below": rule.get("below"), "clear": rule["clear"], "forS": rule["for_s"], "message": rule["message"],
-                "severity": rule["severity"].upper(), "workOrder": rule.get("work_order"),
+                "name": rule["name"],
+                "model": rule["model"],
+                "value": rule["value"],
+                "above": rule.get("above"),
+                "below": rule.get("below"),
+                "clear": rule["clear"],
+                "forS": rule["for_s"],
+                "message": rule["message"],
+                "severity": rule["severity"].upper(),
+                "workOrder": rule.get("work_order"),
                 "unit": {"rul_days": "d", "vibration_x": "mm/s", "temperature": "°C"}[rule["value"]],
             }
             for rule in yaml.safe_load((EXAMPLE / "rules.yaml").read_text())["rules"]
-        ]  # fmt: skip
+        ]
         self.models = [json.loads(path.read_text()) for path in sorted((EXAMPLE / "models").glob("*.json"))]
         plant = yaml.safe_load((EXAMPLE / "plant.yaml").read_text())
         templates = plant["templates"]
@@ -104,13 +111,19 @@ class Plant:
         for first in range(0, machines, wide):
             row = first // wide
             line: Json = {
-                "id": f"line-{row + 1}", "model": "dtmi:com:twinloom:cnc:ProductionLine;1", "contains": [],
+                "id": f"line-{row + 1}",
+                "model": "dtmi:com:twinloom:cnc:ProductionLine;1",
+                "contains": [],
                 "properties": {"name": f"Line {row + 1}", "placement": {"x": 0, "y": 8.0 * row, "z": 0, "heading": 0}},
-            }  # fmt: skip
+            }
             for i in range(first, min(machines, first + wide)):
                 place = {"x": 5.0 * (i - first), "y": 0.0, "z": 0.0, "heading": 0.0}
                 line["contains"].append(
-                    {"id": f"cnc-{i + 1:05d}", "template": "five_axis", "properties": {"name": f"CNC {i + 1}", "placement": place}}
+                    {
+                        "id": f"cnc-{i + 1:05d}",
+                        "template": "five_axis",
+                        "properties": {"name": f"CNC {i + 1}", "placement": place},
+                    }
                 )
             site["contains"].append(line)
         self._add(site, None, templates)
@@ -125,39 +138,74 @@ class Plant:
         if kind == "CncMachine":
             properties["controller"] = {"operating_mode": "automatic", "program_name": "O1207", "feed_override": 100.0}
         values: dict[str, Json] = {}
-        for path, unit, symbol, mean, spread in TELEMETRY.get(kind, []):
+        telemetry = list(TELEMETRY.get(kind, []))
+        if self.uniform and not any(path == "temperature" for path, *_ in telemetry) and "contains" not in node:
+            telemetry.append(("temperature", "degreeCelsius", "°C", 40.0, 5.0))
+        for path, unit, symbol, mean, spread in telemetry:
             number = self.random.gauss(mean, spread / 3)
             values[path] = self._value(path, number, unit, symbol)
         for path, text in (("name", properties.get("name")), ("serial_number", properties.get("serial_number"))):
             if text:
                 values[path] = self._value(path, text, "", "")
         self.twins[id] = {
-            "id": f"T{id}", "dtId": id, "modelId": node["model"], "name": properties.get("name"), "etag": "1", "seq": self.seq,
-            "static": properties, "values": values, "parent": parent, "health": "UNKNOWN", "stale": False, "staleSince": None,
+            "id": f"T{id}",
+            "dtId": id,
+            "modelId": node["model"],
+            "name": properties.get("name"),
+            "etag": "1",
+            "seq": self.seq,
+            "static": properties,
+            "values": values,
+            "parent": parent,
+            "health": "UNKNOWN",
+            "stale": False,
+            "staleSince": None,
             "rul": None,
-        }  # fmt: skip
+        }
         if kind == "Spindle":
             self.twins[id]["rul"] = self._rul(id, self.random.uniform(70, 340))
             self.twins[id]["health"] = self.twins[id]["rul"]["health"]
         for child in node.get("contains", []):
             self._add(child, id, templates)
 
-    def _value(self, path: str, value: Json, unit: str, symbol: str, quality: str = "GOOD", stale: bool = False) -> Json:
+    def _value(
+        self, path: str, value: Json, unit: str, symbol: str, quality: str = "GOOD", stale: bool = False
+    ) -> Json:
         now = iso(time.time())
         return {
-            "path": path, "value": value, "number": value if isinstance(value, float) else None, "unit": unit, "symbol": symbol,
-            "quality": quality, "statusCode": 0, "sourceTime": now, "receivedTime": now, "seq": self.seq, "stale": stale,
-        }  # fmt: skip
+            "path": path,
+            "value": value,
+            "number": value if isinstance(value, float) else None,
+            "unit": unit,
+            "symbol": symbol,
+            "quality": quality,
+            "statusCode": 0,
+            "sourceTime": now,
+            "receivedTime": now,
+            "seq": self.seq,
+            "stale": stale,
+        }
 
     def _rul(self, id: str, days: float) -> Json:
         zone = "D" if days < 14 else "C" if days < 30 else "B" if days < 120 else "A"
-        advice = {"D": "Replace the spindle bearings now.", "C": "Plan a bearing change within two weeks."}.get(zone, "No action.")
+        advice = {"D": "Replace the spindle bearings now.", "C": "Plan a bearing change within two weeks."}.get(
+            zone, "No action."
+        )
         return {
-            "dtId": id, "rulDays": days, "low": max(0.0, days * 0.7 - 1), "high": days * 1.25 + 3, "health": zone,
-            "recommendation": advice, "modelHealth": "OK", "modelVersion": "2026.1", "method": "lstm ensemble",
-            "reason": "Vibration rises faster than the load explains." if zone in "CD" else "", "sourceTime": iso(time.time()),
-            "qualityShare": 0.98, "seq": self.seq,
-        }  # fmt: skip
+            "dtId": id,
+            "rulDays": days,
+            "low": max(0.0, days * 0.7 - 1),
+            "high": days * 1.25 + 3,
+            "health": zone,
+            "recommendation": advice,
+            "modelHealth": "OK",
+            "modelVersion": "2026.1",
+            "method": "lstm ensemble",
+            "reason": "Vibration rises faster than the load explains." if zone in "CD" else "",
+            "sourceTime": iso(time.time()),
+            "qualityShare": 0.98,
+            "seq": self.seq,
+        }
 
     # ---- changes
 
@@ -210,19 +258,40 @@ class Plant:
         threshold = rule["above"] if rule["above"] is not None else rule["below"]
         number = f"A-{len(self.alerts) + 1:04d}"
         alert = {
-            "id": f"alert:{number}", "alertId": number, "rule": rule_name, "dtId": id, "severity": rule["severity"], "state": "RAISED",
-            "message": rule["message"].format(twin=id, value=value, threshold=threshold, unit=rule["unit"]), "path": rule["value"],
-            "value": value, "threshold": threshold, "unit": rule["unit"], "raisedAt": iso(time.time() - ago_s),
-            "acknowledgedAt": None, "acknowledgedBy": None, "clearedAt": None, "seq": self.seq,
-        }  # fmt: skip
+            "id": f"alert:{number}",
+            "alertId": number,
+            "rule": rule_name,
+            "dtId": id,
+            "severity": rule["severity"],
+            "state": "RAISED",
+            "message": rule["message"].format(twin=id, value=value, threshold=threshold, unit=rule["unit"]),
+            "path": rule["value"],
+            "value": value,
+            "threshold": threshold,
+            "unit": rule["unit"],
+            "raisedAt": iso(time.time() - ago_s),
+            "acknowledgedAt": None,
+            "acknowledgedBy": None,
+            "clearedAt": None,
+            "seq": self.seq,
+        }
         self.alerts[number] = alert
         self.publish("alert", {"seq": self.seq, "kind": "RAISED", "alert": alert, "missed": 0, "gap": None})
         if rule["workOrder"]:
             order = {
-                "id": f"order:WO-{number}", "orderId": f"WO-{number}", "dtId": id, "rule": rule_name, "title": rule["workOrder"],
-                "recommendation": "Replace the spindle bearings now.", "priority": rule["severity"], "state": "OPEN",
-                "openedAt": alert["raisedAt"], "closedAt": None, "externalId": "4711", "seq": self.seq,
-            }  # fmt: skip
+                "id": f"order:WO-{number}",
+                "orderId": f"WO-{number}",
+                "dtId": id,
+                "rule": rule_name,
+                "title": rule["workOrder"],
+                "recommendation": "Replace the spindle bearings now.",
+                "priority": rule["severity"],
+                "state": "OPEN",
+                "openedAt": alert["raisedAt"],
+                "closedAt": None,
+                "externalId": "4711",
+                "seq": self.seq,
+            }
             self.orders[order["orderId"]] = order
             self.publish("order", {"seq": self.seq, "kind": "OPENED", "workOrder": order, "missed": 0, "gap": None})
         return alert
@@ -241,7 +310,9 @@ class Plant:
         present = days if path == "rul_days" else (twin["values"].get(path) or {}).get("value")
         if not isinstance(present, float):
             return []
-        sick = twin["rul"] is not None and days < 30 and path in ("vibration_x", "vibration_y", "temperature", "rul_days")
+        sick = (
+            twin["rul"] is not None and days < 30 and path in ("vibration_x", "vibration_y", "temperature", "rul_days")
+        )
         now = time.time()
         step = bucket_ms / 1000
         out = []
@@ -287,7 +358,12 @@ class Resolvers:
         start = int(after) if after else 0
         some = rows[start : start + first]
         more = start + first < len(rows)
-        info = {"hasNextPage": more, "endCursor": str(start + len(some)), "hasPreviousPage": start > 0, "startCursor": str(start)}
+        info = {
+            "hasNextPage": more,
+            "endCursor": str(start + len(some)),
+            "hasPreviousPage": start > 0,
+            "startCursor": str(start),
+        }
         return {"nodes": some, "pageInfo": info, "totalCount": len(rows)}
 
     def twin(self, _info: Json, id: str, **_: Json) -> Json:
@@ -310,15 +386,25 @@ class Resolvers:
             ]
             rows.append(
                 {
-                    "id": document["@id"], "modelId": document["@id"], "displayName": document["displayName"],
-                    "document": document, "extends": [{"modelId": base} for base in extends], "fields": fields,
-                }  # fmt: skip
+                    "id": document["@id"],
+                    "modelId": document["@id"],
+                    "displayName": document["displayName"],
+                    "document": document,
+                    "extends": [{"modelId": base} for base in extends],
+                    "fields": fields,
+                }
             )
         return self.page(rows, first, after)
 
-    def history(self, _info: Json, twin: str, path: str, bucketMs: int, **times: str) -> Json:
+    def history(self, _info: Json, twin: str, path: str, bucketMs: int, first: int = 0, **times: str) -> Json:
         start, end = (datetime.fromisoformat(times[name]).timestamp() for name in ("from", "to"))
-        return {"twin": twin, "path": path, "unit": "", "points": [], "buckets": self.plant.buckets(twin, path, start, end, bucketMs)}
+        return {
+            "twin": twin,
+            "path": path,
+            "unit": "",
+            "points": [],
+            "buckets": self.plant.buckets(twin, path, start, end, bucketMs),
+        }
 
     def alerts(self, _info: Json, first: int, after: str | None = None) -> Json:
         return self.page(list(self.plant.alerts.values()), first, after)
@@ -331,14 +417,25 @@ class Resolvers:
 
     def serviceInfo(self, _info: Json) -> Json:
         sources = [
-            {"name": f"opcua:{name}", "state": "connected", "since": iso(self.plant.started), "reason": None, "counters": {}}
+            {
+                "name": f"opcua:{name}",
+                "state": "connected",
+                "since": iso(self.plant.started),
+                "reason": None,
+                "counters": {},
+            }
             for name, twin in self.plant.twins.items()
             if twin["parent"] is None
         ]
         return {
-            "name": "twinloom", "version": "0.1.0", "seq": self.plant.seq, "startedAt": iso(self.plant.started), "mode": "demo",
-            "twins": len(self.plant.twins), "sources": sources,
-        }  # fmt: skip
+            "name": "twinloom",
+            "version": "0.1.0",
+            "seq": self.plant.seq,
+            "startedAt": iso(self.plant.started),
+            "mode": "demo",
+            "twins": len(self.plant.twins),
+            "sources": sources,
+        }
 
     def acknowledgeAlert(self, _info: Json, input: Json) -> Json:
         number = input["id"].removeprefix("alert:")
@@ -348,7 +445,9 @@ class Resolvers:
         fields = {"state": "ACKNOWLEDGED", "acknowledgedAt": iso(time.time()), "acknowledgedBy": "engineer"}
         return {"alert": self.plant.change_alert(number, **fields), "seq": self.plant.seq, "userErrors": []}
 
-    def twinsChanged(self, _info: Json, after: int | None = None, filter: Json = None, **_: Json) -> AsyncIterator[Json]:
+    def twinsChanged(
+        self, _info: Json, after: int | None = None, filter: Json = None, **_: Json
+    ) -> AsyncIterator[Json]:
         return self.stream("twins", "twinsChanged", after, filter or {})
 
     def alertChanged(self, _info: Json, after: int | None = None) -> AsyncIterator[Json]:
@@ -404,7 +503,11 @@ class Server:
         return app
 
     async def page(self, _request: Request) -> Response:
-        headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+        headers = {
+            "content-security-policy": POLICY,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+        }
         return Response((DIST / "index.html").read_bytes(), media_type="text/html", headers=headers)
 
     async def glb(self, _request: Request) -> Response:
@@ -423,10 +526,17 @@ class Server:
         match body["do"]:
             case "values":
                 self.plant.set_values(body["values"], body.get("quality", "GOOD"))
+            case "all":
+                parts = [id for id, twin in self.plant.twins.items() if "temperature" in twin["values"]]
+                self.plant.set_values(
+                    {id: {"temperature": 20.0 + (i * 7 + body["step"] * 13) % 50} for i, id in enumerate(parts)}
+                )
             case "rul":
                 self.plant.set_rul(body["twin"], body["days"])
             case "alert":
-                return JSONResponse(self.plant.raise_alert(body["twin"], body["rule"], body["value"], body.get("ago", 0)))
+                return JSONResponse(
+                    self.plant.raise_alert(body["twin"], body["rule"], body["value"], body.get("ago", 0))
+                )
             case "clear":
                 self.plant.change_alert(body["alert"], state="CLEARED", clearedAt=iso(time.time()))
             case "stale":
@@ -485,7 +595,7 @@ def answer(result: ExecutionResult) -> Json:
 
 
 def sicken(plant: Plant) -> None:
-    """What the pictures show: one spindle about to fail, one that wears, one hot, one pump with a bad sensor, one lost machine."""
+    """What the pictures show: a failing spindle, a worn one, a hot one, a pump with a bad sensor, a lost machine."""
     if "toulouse/line-2/cnc-12/spindle" not in plant.twins:
         return
     plant.set_rul("toulouse/line-2/cnc-12/spindle", 8.6)
@@ -529,7 +639,9 @@ async def serve(args: argparse.Namespace) -> None:
         sicken(plant)
     scene = None if args.no_scene else scene_of(plant)
     server = uvicorn.Server(
-        uvicorn.Config(Server(plant, args.token, scene).app(), port=args.port, log_level="warning", ws="websockets-sansio")
+        uvicorn.Config(
+            Server(plant, args.token, scene).app(), port=args.port, log_level="warning", ws="websockets-sansio"
+        )
     )
     task = asyncio.create_task(simulate(plant)) if args.live else None
     await server.serve()

@@ -50,6 +50,8 @@ export class App {
   private symbols = new Map<string, { symbol: string; label: string }>();
   private sites: string[] = [];
   private planned: Plan | null = null;
+  /** Asked for at once, so that it comes while the twins are read. */
+  private firstScene: Promise<ArrayBuffer | null> | null = null;
 
   constructor() {
     const canvas = byId<HTMLCanvasElement>("scene");
@@ -83,6 +85,8 @@ export class App {
   }
 
   start(): void {
+    this.readColour();
+    this.firstScene = readScene().catch(() => null);
     this.feed.start();
   }
 
@@ -136,13 +140,11 @@ export class App {
   }
 
   private async snapshot(): Promise<void> {
-    const first = !this.ready;
     this.ready = true;
     this.note("");
     this.overlay.setRules(this.feed.rules);
     this.indexAlerts();
     this.indexSymbols();
-    if (first) this.readColour();
     this.store.take();
     await this.buildScene();
     this.fillColours();
@@ -196,12 +198,12 @@ export class App {
   private async buildScene(): Promise<void> {
     let plan: Plan | null = null;
     try {
-      const headers: Record<string, string> = token.get() ? { authorization: `Bearer ${token.get()}` } : {};
-      const response = await fetch(new URL("scene.glb", document.baseURI), { headers, cache: "no-cache" });
-      if (response.ok) plan = planFromGlb(readGlb(await response.arrayBuffer()), this.store);
+      const data = (await this.firstScene) ?? (await readScene());
+      if (data) plan = planFromGlb(readGlb(data), this.store);
     } catch (error) {
       this.note(`The 3D scene cannot be read: ${error instanceof Error ? error.message : "unknown"} Boxes are drawn instead.`, 8000);
     }
+    this.firstScene = null;
     if (!plan || plan.parts.every((part) => part.twin === "")) plan = planFromPlacements(this.store);
     this.planned = plan;
     this.scene.setPlan(plan, (id) => this.store.twins.get(id)?.children ?? []);
@@ -245,8 +247,7 @@ export class App {
   private colourBy(mode: ColourBy): void {
     this.overlay.mode = mode;
     byId<HTMLSelectElement>("colour-by").value = colourText(mode);
-    const path = typeof mode === "object" && mode.path !== RUL_PATH ? mode.path : null;
-    this.feed.colour(path);
+    this.feed.colour(valuePath(mode));
     this.writeHash();
     this.repaint();
     if (this.timeline.moment !== null) void this.readPast();
@@ -263,19 +264,24 @@ export class App {
     select.value = colourText(this.overlay.mode);
   }
 
+  /** Every numeric path of the plant's models with its label and unit. */
   private indexSymbols(): void {
-    this.symbols.clear();
-    const labels = new Map<string, Set<string>>();
+    const found = new Map<string, { symbol: string; labels: Set<string> }>();
+    const add = (path: string, symbol: string, label: string): void => {
+      const known = found.get(path) ?? { symbol: "", labels: new Set<string>() };
+      known.symbol ||= symbol;
+      known.labels.add(label);
+      found.set(path, known);
+    };
+    const used = new Set<string>();
     for (const twin of this.store.twins.values()) {
-      for (const value of twin.values.values()) {
-        if (numberOf(value.value) === null) continue;
-        const known = this.symbols.get(value.path);
-        const label = this.store.label(twin, value.path);
-        const all = labels.get(value.path) ?? new Set();
-        labels.set(value.path, all.add(label));
-        this.symbols.set(value.path, { symbol: known?.symbol || value.symbol || value.unit, label: all.size > 1 ? humane(value.path) : label });
-      }
+      used.add(twin.model);
+      for (const { path, symbol, value } of twin.values.values()) if (numberOf(value) !== null) add(path, symbol, this.store.label(twin, path));
     }
+    for (const model of used) {
+      for (const { path, unit, label, numeric } of this.store.models.get(model)?.fields.values() ?? []) if (numeric) add(path, unit, label);
+    }
+    this.symbols = new Map([...found].map(([path, { symbol, labels }]) => [path, { symbol, label: labels.size > 1 ? humane(path) : [...labels][0]! }]));
   }
 
   private symbolOf(path: string): string {
@@ -311,18 +317,21 @@ export class App {
     this.alerts.set([...map.values()].flat(), this.selected, moment !== null);
   }
 
-  private drawOverview(at_once: boolean): void {
+  private drawOverview(atOnce: boolean): void {
     clearTimeout(this.overviewTimer);
     const wait = this.overviewAt + OVERVIEW_MS - Date.now();
-    if (!at_once && wait > 0) {
+    if (!atOnce && wait > 0) {
       this.overviewTimer = window.setTimeout(() => this.drawOverview(true), wait);
       return;
     }
     if (this.selected !== null) return;
     this.overviewAt = Date.now();
     const host = byId("overview");
-    if (host.contains(document.activeElement)) return;
-    drawOverview(host, this.store, this.feed.facts, this.sites.map((id) => this.store.twins.get(id)!).filter(Boolean), { show: (twin) => this.open(twin, true), look: (twin) => this.painter.look(twin) });
+    const focused = [...host.querySelectorAll("button")].indexOf(document.activeElement as HTMLButtonElement);
+    drawOverview(host, this.store, this.feed.facts, this.sites.map((id) => this.store.twins.get(id)!).filter(Boolean), {
+      show: (twin) => this.open(twin, true), look: (twin) => this.painter.look(twin), life: (twin) => this.view.rul(twin), past: this.timeline.moment !== null,
+    });
+    if (focused >= 0) host.querySelectorAll("button")[focused]?.focus();
   }
 
   // ---- time
@@ -340,6 +349,7 @@ export class App {
     this.listAlerts();
     if (moment === null && this.selected) this.detail.readPlots(this.timeline);
     this.detail.update(moment);
+    this.drawOverview(true);
   }
 
   private newWindow(): void {
@@ -363,11 +373,13 @@ export class App {
       if (typeof mode === "object") paths.add(mode.path);
       for (const path of paths) if (path === RUL_PATH ? twin.rul : numberOf(twin.values.get(path)?.value) !== null) want(twin.id, path);
     }
+    if (wanted.length > 0) this.timeline.progress(0);
     try {
       const series = await readMany(this.api, wanted, from, to, REPLAY_POINTS, (share) => this.timeline.progress(share), () => this.pastKey === key);
       if (this.past !== past) return;
       past.put(series);
       this.repaint();
+      this.drawOverview(true);
       this.detail.update(this.timeline.moment);
     } catch {
       this.note("The history cannot be read at the moment.", 6000);
@@ -406,7 +418,9 @@ export class App {
 
   private readColour(): void {
     const by = new URLSearchParams(location.hash.slice(1)).get("by");
-    if (by) this.overlay.mode = parseColour(by);
+    if (!by) return;
+    this.overlay.mode = parseColour(by);
+    this.feed.colour(valuePath(this.overlay.mode));
   }
 
   private readHash(): void {
@@ -417,7 +431,17 @@ export class App {
   }
 }
 
+/** The bytes of `/scene.glb`; null where the server has none or wants a token first. */
+async function readScene(): Promise<ArrayBuffer | null> {
+  const headers: Record<string, string> = token.get() ? { authorization: `Bearer ${token.get()}` } : {};
+  const response = await fetch(new URL("scene.glb", document.baseURI), { headers, cache: "no-cache" });
+  return response.ok ? response.arrayBuffer() : null;
+}
+
 export const colourText = (mode: ColourBy): string => (typeof mode === "object" ? `value:${mode.path}` : mode);
+
+/** The property that colours, where it is one that the feed must carry. */
+const valuePath = (mode: ColourBy): string | null => (typeof mode === "object" && mode.path !== RUL_PATH ? mode.path : null);
 
 export function parseColour(text: string): ColourBy {
   if (text.startsWith("value:")) return { path: text.slice(6) };

@@ -82,6 +82,10 @@ export class Badges {
     const inside = (x: number, y: number) => x > -20 && y > -20 && x < width + 20 && y < height + 20;
     const spots = this.badges.map((badge) => ({ badge, spot: this.scene.project(badge.twin, 0.8) }));
     spots.sort((a, b) => b.badge.rank - a.badge.rank || (a.spot?.y ?? 0) - (b.spot?.y ?? 0));
+    const parts = spots.map(({ spot }): Box => {
+      const { x, y } = spot ?? { x: -99, y: -99 };
+      return { left: x - 7, right: x + 7, top: y - 9, bottom: y + 9 };
+    });
     for (const { badge, spot } of spots) {
       const drawn = this.drawn.get(badge.twin)!;
       const visible = spot?.ahead && inside(spot.x, spot.y);
@@ -92,7 +96,7 @@ export class Badges {
         drawn.width = drawn.element.offsetWidth;
         drawn.height = drawn.element.offsetHeight;
       }
-      const box = this.free(spot.x, spot.y, LIFT + Math.min(120, spot.metre * 0.5), drawn, taken, width, height);
+      const box = this.free(spot.x, spot.y, LIFT + Math.min(120, spot.metre * 0.5), drawn, [...taken, ...parts], width, height);
       taken.push(box);
       drawn.element.style.transform = `translate(${Math.round(box.left)}px, ${Math.round(box.top)}px)`;
       const below = box.top > spot.y;
@@ -128,21 +132,25 @@ export class Badges {
     }
   }
 
-  /** The nearest place above (else below, beside) the part that meets no other badge and stays in the picture. */
+  /** The nearest place (above first, then beside and below) that meets no other badge and hides no other sick part. */
   private free(x: number, y: number, lift: number, drawn: Drawn, taken: readonly Box[], width: number, height: number): Box {
     const { width: w, height: h } = drawn;
-    const at = (cx: number, top: number): Box => {
-      const left = Math.min(width - w - 4, Math.max(4, cx - w / 2));
-      const inside = Math.min(height - h - 4, Math.max(4, top));
-      return { left, top: inside, right: left + w, bottom: inside + h };
+    const at = (dx: number, dy: number): Box => {
+      const left = Math.min(width - w - 4, Math.max(4, x + dx - w / 2));
+      const top = Math.min(height - h - 4, Math.max(4, y + dy - h));
+      return { left, top, right: left + w, bottom: top + h };
     };
-    for (let ring = 0; ring < 14; ring++) {
-      for (const [dx, dy] of [[0, -ring], [ring * 0.9, -ring * 0.5], [-ring * 0.9, -ring * 0.5]] as const) {
-        const box = at(x + dx * h, y - lift - h + dy * (h + 4));
-        if (!taken.some((other) => meets(other, box))) return box;
+    let best = { box: at(0, -lift), cost: Infinity };
+    for (let row = -3; row < 9; row++) {
+      for (const column of [0, -0.55, 0.55, -1.1, 1.1]) {
+        const dy = row < 0 ? lift + h - (row + 1) * (h + 5) : -lift - row * (h + 5);
+        const cost = Math.abs(dy) + Math.abs(column) * w * 0.8 + (row < 0 ? 30 : 0);
+        if (cost >= best.cost) continue;
+        const box = at(column * w, dy);
+        if (!taken.some((other) => meets(other, box))) best = { box, cost };
       }
     }
-    return at(x, y - lift - h);
+    return best.box;
   }
 
   private make(twin: string): Drawn {

@@ -17,6 +17,8 @@ export interface ControlActions {
 
 const CLICK_PIXELS = 5;
 const HOVER_MS = 70;
+const STEP = 0.12;
+const ZOOM = 0.85;
 
 export function controlCanvas(canvas: HTMLCanvasElement, scene: PlantScene, actions: ControlActions): void {
   let down: { x: number; y: number } | null = null;
@@ -46,18 +48,17 @@ export function controlCanvas(canvas: HTMLCanvasElement, scene: PlantScene, acti
   });
   canvas.addEventListener("pointerleave", () => actions.hover(null, 0, 0));
   canvas.addEventListener("keydown", (event) => {
-    const step = event.shiftKey ? null : 0.12;
-    const done = (): void => {
-      event.preventDefault();
-      event.stopPropagation();
+    const move = (right: number, up: number): void => (event.shiftKey ? scene.pan(right, up) : scene.turn(right * STEP, up * STEP));
+    const keys: Record<string, () => void> = {
+      ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, 1), ArrowDown: () => move(0, -1),
+      "+": () => scene.zoom(ZOOM), "=": () => scene.zoom(ZOOM), "-": () => scene.zoom(1 / ZOOM),
+      Enter: () => actions.pick(scene.pick(canvas.clientWidth / 2, canvas.clientHeight / 2)),
     };
-    if (event.key === "ArrowLeft") done(), step ? scene.turn(-step, 0) : scene.pan(-1, 0);
-    else if (event.key === "ArrowRight") done(), step ? scene.turn(step, 0) : scene.pan(1, 0);
-    else if (event.key === "ArrowUp") done(), step ? scene.turn(0, step) : scene.pan(0, 1);
-    else if (event.key === "ArrowDown") done(), step ? scene.turn(0, -step) : scene.pan(0, -1);
-    else if (event.key === "+" || event.key === "=") done(), scene.zoom(0.85);
-    else if (event.key === "-") done(), scene.zoom(1 / 0.85);
-    else if (event.key === "Enter") done(), actions.pick(scene.pick(canvas.clientWidth / 2, canvas.clientHeight / 2));
+    const action = keys[event.key];
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
   });
 }
 

@@ -33,10 +33,6 @@ export const ALERTS = `query Alerts($first: Int!, $after: String) {
 export const ORDERS = `query WorkOrders($first: Int!, $after: String) {
   workOrders(first: $first, after: $after) { nodes { ${ORDER} } ${PAGE} }
 }`;
-export const HISTORY = `query History($twin: String!, $path: String!, $from: DateTime!, $to: DateTime!, $bucketMs: Long!) {
-  history(twin: $twin, path: $path, from: $from, to: $to, bucketMs: $bucketMs) {
-    twin path unit buckets { start count min max avg last } }
-}`;
 export const ACKNOWLEDGE = `mutation Acknowledge($id: ID!) {
   acknowledgeAlert(input: { id: $id }) { alert { ${ALERT} } userErrors { code message remedy } }
 }`;
@@ -60,7 +56,7 @@ export function replayDocument(count: number): string {
   const numbers = Array.from({ length: count }, (_, i) => i);
   const variables = numbers.map((i) => `$t${i}: String!, $p${i}: String!`).join(", ");
   const fields = numbers.map(
-    (i) => `h${i}: history(twin: $t${i}, path: $p${i}, from: $from, to: $to, bucketMs: $bucketMs) { twin path unit buckets { start count min max avg last } }`,
+    (i) => `h${i}: history(twin: $t${i}, path: $p${i}, from: $from, to: $to, bucketMs: $bucketMs, first: $first) { twin path unit buckets { start count min max avg last } }`,
   );
-  return `query Replay($from: DateTime!, $to: DateTime!, $bucketMs: Long!, ${variables}) {\n${fields.join("\n")}\n}`;
+  return `query Replay($from: DateTime!, $to: DateTime!, $bucketMs: Long!, $first: Int!, ${variables}) {\n${fields.join("\n")}\n}`;
 }

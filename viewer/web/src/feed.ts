@@ -32,7 +32,9 @@ interface Start {
 
 /** Above this many twins the feed carries only what colours the scene, and the selected twin's own values beside it. */
 const WIDE_LIMIT = 1_500;
-const PAGE_SIZE = 500;
+/** What the API grants by default: more for twins than for other lists. */
+const PAGE_SIZE = 100;
+const TWINS_PAGE_SIZE = 500;
 const FIRST_BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 15_000;
 const RESYNC_PAUSE_MS = 5_000;
@@ -51,7 +53,6 @@ export class Feed {
   private colourPath: string | null = null;
   private wide = true;
   private lastResync = 0;
-  private pageSize = PAGE_SIZE;
   private readonly rereads = new Set<string>();
 
   constructor(
@@ -107,15 +108,17 @@ export class Feed {
     if (this.state.kind !== "live") {
       this.announce({ kind: this.state.heardAt === null ? "connecting" : "reconnecting", retryAt: null });
     }
+    const opening = Socket.open(this.api.socketUrl, (error) => this.lost(round, error));
+    const giveUp = (): void => void opening.then((socket) => socket.close(), () => {});
     try {
       const start = await this.api.query<Start>(documents.START);
-      if (round !== this.round) return;
+      if (round !== this.round) return giveUp();
       // A server that starts over counts from below: what is known here would never be replaced by seq.
       if (start.serviceInfo.seq < this.store.seq) this.store.clear();
       this.facts = start.serviceInfo;
       this.rules = start.alertRules;
       this.wide = start.serviceInfo.twins <= WIDE_LIMIT;
-      const socket = await Socket.open(this.api.socketUrl, (error) => this.lost(round, error));
+      const socket = await opening;
       if (round !== this.round) return socket.close();
       this.socket = socket;
       this.buffer = [];
@@ -129,6 +132,7 @@ export class Feed {
       this.drain();
       this.focus(this.focusId);
     } catch (error) {
+      giveUp();
       this.lost(round, error instanceof ApiError ? error : new ApiError(String(error), "INTERNAL"));
     }
   }
@@ -189,9 +193,9 @@ export class Feed {
   }
 
   /** Something was lost: read the whole state again (at most every few seconds) while events are held back. */
-  private resync(at_once = false): void {
+  private resync(atOnce = false): void {
     if (this.state.kind !== "live") return;
-    const wait = at_once ? 0 : Math.max(0, this.lastResync + RESYNC_PAUSE_MS - Date.now());
+    const wait = atOnce ? 0 : Math.max(0, this.lastResync + RESYNC_PAUSE_MS - Date.now());
     this.lastResync = Date.now() + wait;
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => this.start(), wait);
@@ -202,7 +206,10 @@ export class Feed {
     this.rereads.add(id);
     const round = this.round;
     // A plant that is being imported changes thousands of twins at once; one snapshot is cheaper than a query each.
-    if (this.rereads.size > 50) return this.resync();
+    if (this.rereads.size > 50) {
+      this.resync();
+      return;
+    }
     this.api
       .query<{ twin: WireTwin | null }>(documents.TWIN_STATE, { id, paths: this.wide ? null : this.paths() })
       .then(({ twin }) => {
@@ -250,7 +257,7 @@ export class Feed {
   ): Promise<T[]> {
     const all: T[] = [];
     let after: string | null = null;
-    let first = this.pageSize;
+    let first = field === "twins" ? TWINS_PAGE_SIZE : PAGE_SIZE;
     for (let count = 0; count < most; ) {
       let page: Page<T>;
       try {
@@ -259,7 +266,6 @@ export class Feed {
       } catch (error) {
         if (!(error instanceof ApiError) || !error.tooMuch || first <= 10) throw error;
         first = Math.floor(first / 2);
-        this.pageSize = first;
         continue;
       }
       if (each) each(page.nodes);

@@ -1,6 +1,6 @@
 /** Series from the API's history: one for a plot, or many at once to replay the whole plant. */
-import { HISTORY, replayDocument } from "./documents";
-import type { Api } from "./graphql";
+import { replayDocument } from "./documents";
+import { type Api, ApiError } from "./graphql";
 import { type View, RUL_PATH } from "./overlay";
 import type { Sample } from "./plot";
 import type { Twin } from "./store";
@@ -21,34 +21,40 @@ const samplesOf = (history: WireHistory, bucketMs: number): Sample[] =>
     .filter((bucket) => bucket.count > 0)
     .map(({ start, last, avg, min, max }) => ({ t: Date.parse(start) + bucketMs / 2, value: avg ?? last, min, max }));
 
-export async function readSeries(api: Api, twin: string, path: string, from: number, to: number, buckets: number): Promise<Series> {
-  const bucketMs = Math.max(100, Math.ceil((to - from) / buckets));
-  const variables = { twin, path, from: new Date(from).toISOString(), to: new Date(to).toISOString(), bucketMs };
-  const { history } = await api.query<{ history: WireHistory }>(HISTORY, variables);
-  return { twin, path, samples: samplesOf(history, bucketMs), bucketMs };
-}
-
 export interface Wanted {
   twin: string;
   path: string;
 }
 
-/** Everything that the replay needs, some series a query; `progress` is told the share that is there (0..1). */
+/**
+ * History of all that is wanted in at most `buckets` steps, some series a query (fewer where the server calls it too much);
+ * `progress` is told the share that is there (0..1). Stops early when `go` says no.
+ */
 export async function readMany(
   api: Api, wanted: readonly Wanted[], from: number, to: number, buckets: number, progress: (share: number) => void, go: () => boolean,
 ): Promise<Series[]> {
   const bucketMs = Math.max(1000, Math.ceil((to - from) / buckets));
+  const common = { from: new Date(from).toISOString(), to: new Date(to).toISOString(), bucketMs, first: Math.ceil((to - from) / bucketMs) + 2 };
   const out: Series[] = [];
-  for (let at = 0; at < wanted.length && go(); at += SERIES_A_QUERY) {
-    const some = wanted.slice(at, at + SERIES_A_QUERY);
-    const variables: Record<string, unknown> = { from: new Date(from).toISOString(), to: new Date(to).toISOString(), bucketMs };
+  let size = SERIES_A_QUERY;
+  for (let at = 0; at < wanted.length && go(); ) {
+    const some = wanted.slice(at, at + size);
+    const variables: Record<string, unknown> = { ...common };
     some.forEach(({ twin, path }, i) => {
       variables[`t${i}`] = twin;
       variables[`p${i}`] = path;
     });
-    const answer = await api.query<Record<string, WireHistory>>(replayDocument(some.length), variables);
+    let answer: Record<string, WireHistory>;
+    try {
+      answer = await api.query(replayDocument(some.length), variables);
+    } catch (error) {
+      if (!(error instanceof ApiError) || !error.tooMuch || size === 1) throw error;
+      size = Math.floor(size / 2);
+      continue;
+    }
     some.forEach(({ twin, path }, i) => out.push({ twin, path, samples: samplesOf(answer[`h${i}`]!, bucketMs), bucketMs }));
-    progress(Math.min(1, (at + some.length) / wanted.length));
+    at += some.length;
+    progress(at / wanted.length);
   }
   return out;
 }

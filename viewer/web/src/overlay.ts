@@ -133,21 +133,14 @@ export class Overlay {
     return worst;
   }
 
-  look(twin: Twin, view: View): Look {
-    const pattern = this.pattern(twin, view);
+  /** How a twin looks, and its badge where it has a warning or worse. */
+  assess(twin: Twin, view: View): { look: Look; badge: Badge | null } {
     const judged = this.judge(twin, view);
-    return { colour: this.colour(twin, view, judged), pattern, rank: judged.rank };
-  }
-
-  badge(twin: Twin, view: View): Badge | null {
-    const judged = this.judge(twin, view);
-    const title = this.store.shortName(twin.id);
-    if (judged.rank >= 2) {
-      const symbol = twin.values.get(judged.path)?.symbol || judged.unit;
-      const text = judged.path === RUL_PATH ? `${days(judged.value)} left` : withUnit(judged.value, symbol);
-      return { twin: twin.id, rank: judged.rank, title, text };
-    }
-    return null;
+    const look = { colour: this.colour(twin, view, judged), pattern: this.pattern(twin, view), rank: judged.rank };
+    if (judged.rank < 2) return { look, badge: null };
+    const symbol = twin.values.get(judged.path)?.symbol || judged.unit;
+    const text = judged.path === RUL_PATH ? `${days(judged.value)} left` : withUnit(judged.value, symbol);
+    return { look, badge: { twin: twin.id, rank: judged.rank, title: this.store.shortName(twin.id), text } };
   }
 
   /** Reads the spread of the coloured property once per snapshot or change of colour, so that colours do not flicker. */

@@ -62,8 +62,8 @@ export class Painter {
   }
 
   private judge(twin: Twin, view: View): void {
-    this.looks.set(twin.id, this.overlay.look(twin, view));
-    const badge = this.overlay.badge(twin, view);
+    const { look, badge } = this.overlay.assess(twin, view);
+    this.looks.set(twin.id, look);
     if (badge) this.badgeOf.set(twin.id, badge);
     else this.badgeOf.delete(twin.id);
   }

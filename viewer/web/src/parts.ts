@@ -21,7 +21,6 @@ export interface Shape {
   low: [number, number, number];
   high: [number, number, number];
   triangles: number;
-  hasSignal: boolean;
 }
 
 export interface Part {
@@ -50,7 +49,6 @@ export function shapeOf(geometry: Geometry, floor = BODY): Shape {
   const positions = new Float32Array(vertices * 3);
   const normals = new Float32Array(vertices * 3);
   const skin = new Float32Array(vertices * 2);
-  let hasSignal = false;
   for (let i = 0; i < vertices; i++) {
     const from = geometry.indices ? geometry.indices[i]! : i;
     positions.set(geometry.positions.subarray(from * 3, from * 3 + 3), i * 3);
@@ -58,10 +56,9 @@ export function shapeOf(geometry: Geometry, floor = BODY): Shape {
     skin[i * 2] = geometry.tones ? geometry.tones[from]! : geometry.tone;
     const paint = geometry.materials ? (PAINT[geometry.materials[from]!] ?? BODY) : floor;
     skin[i * 2 + 1] = paint;
-    hasSignal ||= paint === SIGNAL;
   }
   if (!geometry.normals) flatNormals(positions, normals);
-  return { positions, normals, skin, ...boundsOf(positions), triangles: vertices / 3, hasSignal };
+  return { positions, normals, skin, ...boundsOf(positions), triangles: vertices / 3 };
 }
 
 export function planFromGlb(scene: GlbScene, store: Store): Plan {

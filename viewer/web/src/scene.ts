@@ -10,6 +10,7 @@ import type { Look } from "./overlay";
 import { type Part, type Plan, worldBox } from "./parts";
 import { inverse, meetParts, type Vector } from "./pick";
 import { GROUNDS, Looks } from "./shader";
+import { rendersInSoftware, Smooth } from "./smooth";
 
 const FIELD_OF_VIEW = 26;
 const SITE_GAP_M = 8;
@@ -18,7 +19,7 @@ const FLIGHT_MS = 420;
 const HOME = new Vector3(-0.24, -0.95, 0.82).normalize();
 /** Pixels kept free at the window's edges for badges above and names below. */
 const EDGES = { top: 54, bottom: 34, side: 14 };
-const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
+const REST_MS = 400;
 
 export interface Spot {
   x: number;
@@ -32,6 +33,8 @@ export class PlantScene {
   readonly software: boolean;
   frames = 0;
   private readonly renderer: WebGLRenderer;
+  private readonly smooth: Smooth | null;
+  private resting = 0;
   private readonly scene = new Scene();
   private readonly camera = new PerspectiveCamera(FIELD_OF_VIEW, 1, 0.1, 5_000);
   private readonly controls: OrbitControls;
@@ -55,10 +58,11 @@ export class PlantScene {
     private readonly canvas: HTMLCanvasElement,
     private readonly on: { frame(): void },
   ) {
-    this.renderer = new WebGLRenderer({ canvas, antialias: true, powerPreference: "high-performance" });
-    const gl = this.renderer.getContext();
-    const info = gl.getExtension("WEBGL_debug_renderer_info");
-    this.software = SOFTWARE.test(String(info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : ""));
+    this.software = rendersInSoftware();
+    this.renderer = new WebGLRenderer({ canvas, antialias: !this.software, powerPreference: "high-performance" });
+    // Asking a shader for its log waits for the compiler; the shaders are ours and tested.
+    this.renderer.debug.checkShaderErrors = false;
+    this.smooth = this.software ? new Smooth(this.renderer) : null;
     this.camera.up.set(0, 0, 1);
     this.camera.position.copy(HOME).multiplyScalar(60);
     this.controls = new OrbitControls(this.camera, canvas);
@@ -83,6 +87,7 @@ export class PlantScene {
     const ground = GROUNDS[theme];
     this.looks.paint(ground);
     this.renderer.setClearColor(ground.back, 1);
+    this.smooth?.setGround(ground.back);
     this.outline.material.color.set(theme === "dark" ? "#ffffff" : "#0b1f33");
     this.invalidate();
   }
@@ -106,7 +111,7 @@ export class PlantScene {
       if (own) own.push(i);
       else this.partsOf.set(part.twin, [i]);
     });
-    this.instances = new Instances(plan, this.looks, this.software ? 130_000 : 2_500_000);
+    this.instances = new Instances(plan, this.looks, this.software, (id) => children(id).length > 0);
     this.scene.add(this.instances.group);
     this.arrangeSites();
     this.refit(false);
@@ -135,7 +140,7 @@ export class PlantScene {
       looks.set([r, g, b, look.pattern], at);
       signals.set([sr, sg, sb, 0], at);
       ranks[part] = look.rank;
-      instances.touch(part);
+      if (instances.touch(part)) this.moved = true;
       this.invalidate();
     }
   }
@@ -305,12 +310,23 @@ export class PlantScene {
     this.renderer.render(this.scene, this.camera);
     this.frames++;
     this.on.frame();
+    this.rest();
     if (this.waiting.length > 0) {
       const gl = this.renderer.getContext();
       gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
       const at = performance.now();
       for (const done of this.waiting.splice(0)) done(at);
     }
+  }
+
+  /** Without a graphics card smooth edges cost more than the picture itself: they come once nothing has moved for a while. */
+  private rest(): void {
+    clearTimeout(this.resting);
+    const { smooth } = this;
+    if (!smooth) return;
+    this.resting = window.setTimeout(() => {
+      if (this.requested === 0) smooth.draw(this.scene, this.camera);
+    }, REST_MS);
   }
 
   private arrange(): void {

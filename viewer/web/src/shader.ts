@@ -1,5 +1,5 @@
 /** The one material of the scene: neutral bodies by lightness, state colour and pattern by instance. Output is sRGB. */
-import { Color, GreaterDepth, ShaderMaterial, Vector3 } from "three";
+import { Color, GreaterDepth, ShaderMaterial, type Texture, Vector3 } from "three";
 
 export interface Ground {
   low: string;
@@ -18,15 +18,32 @@ export const GROUNDS: Record<"dark" | "light", Ground> = {
   light: { low: "#5b646e", high: "#f7f8f9", back: "#e4e8ec", floor: "#f5f6f8", lane: "#e6eaee", lamp: "#c9cfd6", grey: "#c8cdd3", bad: "#7b3fc4" },
 };
 
+/** Parts a row of the texture that holds the looks of merged parts. */
+export const ROW = 1024;
+
 const VERTEX = /* glsl */ `
   attribute vec2 aSkin;
+  #ifdef MERGED
+  attribute float aPart;
+  uniform highp sampler2D uLooks, uSignals;
+  #else
   attribute vec4 aLook;
   attribute vec4 aSignal;
+  #endif
   uniform vec3 uLow, uHigh, uFloor, uLane, uLamp;
   varying vec3 vColour;
   varying float vPattern;
   void main() {
+    #ifdef MERGED
+    ivec2 at = ivec2(int(aPart) % ${ROW}, int(aPart) / ${ROW});
+    vec4 aLook = texelFetch(uLooks, at, 0);
+    vec4 aSignal = texelFetch(uSignals, at, 0);
+    vec3 n = normal;
+    vec4 world = vec4(position, 1.0);
+    #else
     vec3 n = normalize(mat3(instanceMatrix) * normal);
+    vec4 world = instanceMatrix * vec4(position, 1.0);
+    #endif
     float light = 0.66 + 0.24 * n.z + 0.16 * dot(n, vec3(-0.53, -0.80, 0.27));
     float tone = aSkin.x;
     float paint = aSkin.y;
@@ -43,7 +60,7 @@ const VERTEX = /* glsl */ `
       vPattern = aLook.w;
     }
     vColour = colour;
-    gl_Position = projectionMatrix * viewMatrix * instanceMatrix * vec4(position, 1.0);
+    gl_Position = projectionMatrix * viewMatrix * world;
   }`;
 
 const FRAGMENT = /* glsl */ `
@@ -57,7 +74,7 @@ const FRAGMENT = /* glsl */ `
       vec2 cell = floor(gl_FragCoord.xy / 4.0);
       if (mod(cell.x + cell.y, 2.0) < 0.5) colour = uBad;
     } else if (vPattern > 0.5) {
-      if (mod(gl_FragCoord.x + gl_FragCoord.y, 9.0) < 4.5) colour = mix(colour, uBack, 0.8);
+      if (mod(gl_FragCoord.x + gl_FragCoord.y, 9.0) < 4.5) colour = mix(colour, uBack, 0.72);
     }
     float grey = dot(colour, vec3(0.3, 0.55, 0.15));
     colour = mix(colour, mix(vec3(grey), uGrey, 0.45), uStale * 0.85);
@@ -83,6 +100,14 @@ export class Looks {
     uniforms: { ...this.uniforms, uGhost: { value: 0.5 } }, vertexShader: VERTEX, fragmentShader: FRAGMENT,
     transparent: true, depthWrite: false, depthFunc: GreaterDepth,
   });
+
+  /** For many parts in one mesh: their colours come from textures, a texel each. */
+  merged(looks: Texture, signals: Texture): ShaderMaterial {
+    return new ShaderMaterial({
+      uniforms: { ...this.uniforms, uGhost: { value: 1 }, uLooks: { value: looks }, uSignals: { value: signals } }, defines: { MERGED: "" },
+      vertexShader: VERTEX, fragmentShader: FRAGMENT,
+    });
+  }
 
   paint(ground: Ground): void {
     const set = (name: "uLow" | "uHigh" | "uFloor" | "uLane" | "uLamp" | "uBack" | "uBad" | "uGrey", code: string) =>

@@ -17,7 +17,7 @@ function look(one: Parameters<typeof twin>[1], alerts: WireAlert[] = [], mode: O
   const view = liveView(() => alerts);
   overlay.measure(view);
   const own = store.twins.get("p/s")!;
-  return { look: overlay.look(own, view), badge: overlay.badge(own, view), overlay };
+  return { ...overlay.assess(own, view), overlay };
 }
 
 const { critical, warning, low, high } = PALETTES.dark;
@@ -50,10 +50,10 @@ describe("the overlay", () => {
     const overlay = new Overlay(store);
     overlay.setRules(RULES);
     const own = store.twins.get("p/s")!;
-    expect(overlay.look(own, liveView(() => [])).rank).toBe(0);
+    expect(overlay.assess(own, liveView(() => [])).look.rank).toBe(0);
     store.setModels([{ modelId: "dtmi:x:Fast;1", displayName: "", document: {}, extends: [{ modelId: SPINDLE }], fields: [] }]);
     overlay.setRules(RULES);
-    expect(overlay.look(own, liveView(() => [])).rank).toBe(2);
+    expect(overlay.assess(own, liveView(() => [])).look.rank).toBe(2);
   });
 
   it("gives stale and bad quality patterns of their own", () => {
@@ -68,8 +68,8 @@ describe("the overlay", () => {
     overlay.mode = { path: "load" };
     const view = liveView(() => []);
     overlay.measure(view);
-    expect(overlay.look(store.twins.get("p/a")!, view).colour).toEqual(low);
-    expect(overlay.look(store.twins.get("p/b")!, view).colour).toEqual(high);
+    expect(overlay.assess(store.twins.get("p/a")!, view).look.colour).toEqual(low);
+    expect(overlay.assess(store.twins.get("p/b")!, view).look.colour).toEqual(high);
     const legend = overlay.legend(() => "%", () => "Load");
     expect(legend).toMatchObject({ title: "Load", unit: "%", ramp: { from: "10.0", to: "90.0" } });
   });

@@ -102,7 +102,7 @@ describe("lists", () => {
     expect(messageOf(alert("p/s", { message: "p/s: bearing hot" }))).toBe("Bearing hot");
   });
   it("find twins by words of name and id, best first", () => {
-    const store = plant(twin("derby", { name: "Derby" }), twin("derby/cnc-44", { name: "CNC 44" }), twin("derby/cnc-44/spindle", { name: "Spindle" }), twin("derby/cnc-4/spindle", { name: "Spindle" }));
+    const store = plant(twin("derby", { name: "Derby" }), twin("derby/cnc-44", { name: "CNC 44", modelId: "dtmi:x:Machine;1" }), twin("derby/cnc-44/spindle", { name: "Spindle" }), twin("derby/cnc-4/spindle", { name: "Spindle" }));
     expect(find(store, "derby 44 spin").map((one) => one.id)).toEqual(["derby/cnc-44/spindle"]);
     expect(find(store, "cnc 44")[0]?.id).toBe("derby/cnc-44");
     expect(find(store, "  ")).toEqual([]);

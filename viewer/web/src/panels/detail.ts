@@ -98,10 +98,10 @@ export class Detail {
     this.plot(false, moment);
   }
 
-  private plot(at_once: boolean, moment: number | null = this.moment): void {
+  private plot(atOnce: boolean, moment: number | null = this.moment): void {
     this.moment = moment;
     const now = performance.now();
-    if (!at_once && moment === null && now - this.plotted < 240) return;
+    if (!atOnce && moment === null && now - this.plotted < 240) return;
     this.plotted = now;
     this.values?.drawPlots(this.span.from, this.span.to, moment);
   }
@@ -154,7 +154,10 @@ export class Detail {
     const mark = moment === null ? (rul?.seq ?? -2) : -3 - Math.round(moment / 1000);
     if (mark === this.shown.rul) return;
     this.shown.rul = mark;
-    if (rul) return this.slots.life.replaceChildren(lifeCard(rul, this.actions.rulesOf(twin.model)));
+    if (rul) {
+      this.slots.life.replaceChildren(lifeCard(rul, this.actions.rulesOf(twin.model)));
+      return;
+    }
     const past = moment === null ? null : this.actions.view().rul(twin);
     this.slots.life.replaceChildren(...(past === null ? [] : [el("p", { class: "card" }, `Remaining useful life then: ${past.toFixed(1)} d`)]));
   }

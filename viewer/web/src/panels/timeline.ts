@@ -80,8 +80,8 @@ export class Timeline {
 
   private slide(): void {
     const at = Number(this.slider.value);
-    if (at >= STEPS) return this.live();
-    this.seek(this.from + (at / STEPS) * this.windowMs);
+    if (at >= STEPS) this.live();
+    else this.seek(this.from + (at / STEPS) * this.windowMs);
   }
 
   private replay(): void {

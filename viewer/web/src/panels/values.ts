@@ -7,6 +7,7 @@ import { numberOf, type Store, type Twin } from "../store";
 import type { WireRule } from "../wire";
 
 const MOST_SAMPLES = 400;
+const SHORTEST_MS = 60_000;
 
 interface Row {
   path: string;
@@ -98,8 +99,11 @@ export class Values {
 
   drawPlots(from: number, to: number, moment: number | null): void {
     const style = plotStyle(this.element);
+    // A plant that was started minutes ago fills its plots, not their last few pixels.
+    const first = Math.min(...[...this.rows.values()].map((row) => row.samples[0]?.t ?? to));
+    const start = Math.max(from, Math.min(first, to - SHORTEST_MS));
     for (const row of this.rows.values()) {
-      const frame = { samples: row.samples, from, to, limits: row.limits, cursor: moment };
+      const frame = { samples: row.samples, from: start, to, limits: row.limits, cursor: moment };
       draw(row.spark, { ...frame, limits: [], axes: false }, style);
       if (row.large) draw(row.large, { ...frame, axes: true }, style);
     }

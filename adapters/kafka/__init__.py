@@ -1,0 +1,1 @@
+"""Kafka: `source.KafkaSource` reads telemetry, `sink.KafkaFollower` produces every signal, `mapping` reads the file."""

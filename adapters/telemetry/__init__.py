@@ -1,0 +1,1 @@
+"""JSON telemetry by a mapping file: what the sources that carry it (Kafka, MQTT) and replay share. No driver here."""
