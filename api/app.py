@@ -14,7 +14,7 @@ from twinloom.api.engine import Engine
 from twinloom.api.health import ApiMetrics, HealthPages
 from twinloom.api.http import Gate, GraphQLOverHttp
 from twinloom.api.limits import Limits
-from twinloom.api.pages import AsgiEndpoint, Pages
+from twinloom.api.pages import AsgiEndpoint, Ide, Pages
 from twinloom.api.persisted import Persisted
 from twinloom.api.services import Services
 from twinloom.api.sse import EventStreams
@@ -56,7 +56,8 @@ def create_app(services: Services) -> Starlette:
     sockets = TransportWs(engine, gate, persisted, hub, metrics)
     pages = Pages(services, gate)
     health = HealthPages(services, metrics.registry)
-    endpoint = GraphQLOverHttp(engine, gate, persisted, None, EventStreams(engine, hub))
+    ide = Ide() if services.development else None
+    endpoint = GraphQLOverHttp(engine, gate, persisted, ide.page if ide else None, EventStreams(engine, hub))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -68,6 +69,7 @@ def create_app(services: Services) -> Starlette:
         endpoint,
         routes=[
             WebSocketRoute("/graphql", AsgiEndpoint(sockets)),
+            *([Route("/graphql/ide/{name}", ide.file, methods=["GET"])] if ide else []),
             Route("/", pages.index, methods=["GET"]),
             Route("/scene.glb", pages.scene, methods=["GET"]),
             Route("/health/live", health.live, methods=["GET"]),

@@ -140,22 +140,22 @@ class GraphQLOverHttp:
         status = 200
         headers: dict[str, str] = {}
         try:
-            media = _media(accept)
-            cors = self._gate.origin(_text(origin), _text(host))
             method = scope["method"]
-            if method == "OPTIONS" and cors is not None:
-                await _send(send, 204, _TYPES[JSON], b"", cors, {"Access-Control-Max-Age": "600"})
-                return
-            if method not in ("GET", "POST"):
-                raise refuse(f"{method} is not used here", "METHOD_NOT_ALLOWED", 405, headers={"Allow": "GET, POST"})
+            cors = self._gate.origin(_text(origin), _text(host))
             if (
-                method == "GET"
-                and self._ide is not None
+                self._ide is not None
+                and method == "GET"
                 and not scope["query_string"]
                 and b"text/html" in (accept or b"")
             ):
                 await _send(send, 200, b"text/html; charset=utf-8", self._ide, None, IDE_HEADERS)
                 return
+            media = _media(accept)
+            if method == "OPTIONS" and cors is not None:
+                await _send(send, 204, _TYPES[JSON], b"", cors, {"Access-Control-Max-Age": "600"})
+                return
+            if method not in ("GET", "POST"):
+                raise refuse(f"{method} is not used here", "METHOD_NOT_ALLOWED", 405, headers={"Allow": "GET, POST"})
             client = scope["client"][0] if scope.get("client") else ""
             principal = self._gate.admit(bearer(_text(authorization)), client)
             if method == "POST":
@@ -215,7 +215,7 @@ class GraphQLOverHttp:
 
 IDE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'",
+    "font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 

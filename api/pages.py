@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
-from pathlib import Path
+from importlib.resources import files
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -35,6 +36,16 @@ NO_PAGE = b"""<!doctype html>
 <p>GraphQL answers at <code>/graphql</code>, health at <code>/health/ready</code>, metrics at <code>/metrics</code>.</p>
 </html>
 """
+
+
+IDE_FILES = {
+    "ide.js": "ide.js",
+    "ide.css": "ide.css",
+    "graphiql.min.js": "graphiql.min.js.gz",
+    "graphiql.min.css": "graphiql.min.css.gz",
+    "react.production.min.js": "react.production.min.js.gz",
+    "react-dom.production.min.js": "react-dom.production.min.js.gz",
+}
 
 
 class Pages:
@@ -88,6 +99,26 @@ class Pages:
         return Response(body, media_type="model/gltf-binary", headers=headers)
 
 
+class Ide:
+    """GraphiQL from the package, for development: no file of it comes from anywhere else."""
+
+    def __init__(self) -> None:
+        self._folder = files("twinloom.api") / "ide"
+        self.page = (self._folder / "index.html").read_bytes()
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in IDE_FILES:
+            return Response(b"not found", status_code=404, media_type="text/plain")
+        body, headers = (self._folder / IDE_FILES[name]).read_bytes(), {"X-Content-Type-Options": "nosniff"}
+        if IDE_FILES[name].endswith(".gz"):
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                headers["Content-Encoding"] = "gzip"
+            else:
+                body = await asyncio.to_thread(gzip.decompress, body)
+        return Response(body, media_type="text/css" if name.endswith(".css") else "text/javascript", headers=headers)
+
+
 class AsgiEndpoint:
     """Lets a route end in a plain ASGI callable."""
 
@@ -96,8 +127,3 @@ class AsgiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-def page_of(folder: Path | None) -> Path | None:
-    """The folder when it holds a built page."""
-    return folder if folder is not None and (folder / "index.html").is_file() else None

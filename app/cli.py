@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from twinloom.app import prognosis_commands
 from twinloom.app.settings import Settings, read_settings
 from twinloom.twin.errors import BadRequest, TwinloomError
 
@@ -235,6 +236,9 @@ def train_cnc(
     figures = cnc.train_cnc(out, lite, seed=seed or cnc.SEED, docs=docs, say=lambda text: typer.echo(text, err=True))
     if as_json:
         typer.echo(json.dumps(figures))
+
+
+prognosis_commands.add_to(app, train)
 
 
 @app.command(epilog="Example: `twinloom check --config plant.toml`")

@@ -97,7 +97,7 @@ async def serve(kind: str) -> None:
             config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on", loop="uvloop")
             server = uvicorn.Server(config)
             task = asyncio.create_task(server.serve())
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             port = server.servers[0].sockets[0].getsockname()[1]
             print(json.dumps({"port": port, "pid": psutil.Process().pid}), flush=True)

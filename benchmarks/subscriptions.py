@@ -40,7 +40,7 @@ from twinloom.twin.readings import ReadingBatch
 
 SUBSCRIBERS, EVENTS, REPEATS = 1_000, 40, 3
 FIELDS = "seq kind dtId missed values { path number }"
-OURS = 'subscription { twinChanged(filter: {ids: ["unit-0000"]}) { %s } }' % FIELDS
+OURS = f'subscription {{ twinChanged(filter: {{ids: ["unit-0000"]}}) {{ {FIELDS} }} }}'
 THEIRS = "subscription { twinChanged { seq kind dtId missed v0 v1 v2 v3 v4 v5 } }"
 
 
@@ -109,7 +109,7 @@ async def _serve(app: Any, emit: Any) -> None:
     )  # fmt: skip
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     print(json.dumps({"port": port, "pid": os.getpid()}), flush=True)
@@ -222,7 +222,7 @@ async def deliver(
         transport, _ = await loop.create_connection(lambda: Subscriber(count, query), "127.0.0.1", port)
         transports.append(transport)
     assert process.stdin is not None
-    while count.acknowledged < subscribers:
+    while count.acknowledged < subscribers:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.5)  # the last subscriptions are being set up: what is measured comes after
 

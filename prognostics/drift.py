@@ -15,6 +15,7 @@ from river.drift import ADWIN
 
 from twinloom.prognostics.contract import ModelContract
 from twinloom.prognostics.estimator import ComponentWindow
+from twinloom.prognostics.layout import Layout
 
 FAR = 1.0
 _DELTA = 0.002
@@ -61,20 +62,26 @@ class InputDrift:
 
     def observe(self, windows: Sequence[ComponentWindow]) -> list[str]:
         """The newest row of each window. Returns the channels in which a change was found now."""
+        rows = [w.features[-1, places] for w in windows if (places := self._of(w.layout)) and w.strides]
+        if not rows:
+            return []
+        z = (np.stack(rows).astype(np.float64) - self._mean) / self._std
+        z[~np.isfinite(z)] = np.nan
         found: set[str] = set()
-        for window in windows:
-            places = self._places.get(window.layout.digest)
-            if places is None:
-                kept = {f.channel: i for i, f in enumerate(window.layout.features) if f.transform == "value"}
-                places = self._places[window.layout.digest] = [kept.get(key, -1) for key in self._key]
-            if min(places, default=-1) < 0 or window.strides < 1:
-                continue
-            z = (window.features[-1, places].astype(np.float64) - self._mean) / self._std
-            z[~np.isfinite(z)] = np.nan
-            for i in self._watch.observe(np.clip(z, -10.0, 10.0)):
+        for row in np.clip(z, -10.0, 10.0):
+            for i in self._watch.observe(row):
                 self.detected[self.channels[i]] += 1
                 found.add(self.channels[i])
         return sorted(found)
+
+    def _of(self, layout: Layout) -> list[int]:
+        """Where the watched channels are among the layout's features; empty when one is not."""
+        places = self._places.get(layout.digest)
+        if places is None:
+            kept = {f.channel: i for i, f in enumerate(layout.features) if f.transform == "value"}
+            places = [kept[key] for key in self._key] if all(key in kept for key in self._key) else []
+            self._places[layout.digest] = places
+        return places
 
     @property
     def score(self) -> float:

@@ -54,6 +54,8 @@ class ComponentWindow:
         if since_install and not self.since_install:
             return "history: not watched since installation"
         rows = self.daily[-strides:]
+        if not np.isnan(rows).any() and not (self.frozen >= FROZEN_STRIDES).any():
+            return ""
         for i in channels:
             channel = self.layout.channels[i]
             absent = int(np.isnan(rows[:, i]).sum())

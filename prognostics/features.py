@@ -242,17 +242,11 @@ class FeatureBank:
         newest = value[:, self._ewma_at[1]]
         ewma = state["ewma"][rows]
         state["ewma"][rows] = ewma = np.where(np.isnan(ewma), newest, ewma + self._alpha * (newest - ewma))
-        newest = value[:, self._mean_at[1]]
-        count = state["mean_count"][rows] + ~np.isnan(newest)
-        known = state["mean"][rows]
-        step = (newest - known) / np.maximum(count, 1)
-        state["mean"][rows] = known = np.where(np.isnan(known), newest, known + np.where(np.isnan(step), 0.0, step))
-        state["mean_count"][rows] = count
-
         row = np.empty((len(rows), len(self.layout.features)), np.float32)
         row[:, self._value_at[0]] = value[:, self._value_at[1]]
         row[:, self._ewma_at[0]] = ewma
-        row[:, self._mean_at[0]] = known
+        if len(self._mean_at[0]):
+            row[:, self._mean_at[0]] = self._running_mean(rows, value[:, self._mean_at[1]])
         row[:, self._age_at[0]] = ((self._bucket[rows] + 1) * self.layout.stride)[:, None]
         at = state["strides"][rows] % self.layout.window
         state["ring"][rows, at] = row
@@ -265,6 +259,15 @@ class FeatureBank:
         for name in ("total", "good", "sum"):
             state[name][rows] = 0
         self._due[rows] = True
+
+    def _running_mean(self, rows: Ints, newest: Floats) -> Floats:
+        count = self._state["mean_count"][rows] + ~np.isnan(newest)
+        known = self._state["mean"][rows]
+        step = (newest - known) / np.maximum(count, 1)
+        mean: Floats = np.where(np.isnan(known), newest, known + np.where(np.isnan(step), 0.0, step))
+        self._state["mean"][rows] = mean
+        self._state["mean_count"][rows] = count
+        return mean
 
     # -- windows -------------------------------------------------------------------------------------------------
 

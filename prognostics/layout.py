@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal
 
 Transform = Literal["value", "ewma", "mean", "age"]
@@ -38,7 +39,7 @@ class Feature:
     alpha: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """`window` rows of `features`, one every `stride` of the clock channel, in the clock's unit.
 
@@ -56,11 +57,11 @@ class Layout:
         """Place of the channel in `channels`, -1 when it has none of that name."""
         return next((i for i, channel in enumerate(self.channels) if channel.name == name), -1)
 
-    @property
+    @cached_property
     def clock_index(self) -> int:
         return self.channel_index(self.clock)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """12 hex digits of all that decides how state is laid out: snapshots of another layout are not restored."""
         text = json.dumps(asdict(self), sort_keys=True)

@@ -37,7 +37,11 @@ class Monitored:
             self._told = (health, reason.partition(":")[0])
             if self._health_changed is not None:
                 self._health_changed(health, reason)
-        return [self._marked(answer, health, reason) for answer in answers]
+        score = round(self.drift.score, 3)
+        return [
+            self._marked(answer, health, reason, score) if isinstance(answer, RulEstimate) else answer
+            for answer in answers
+        ]
 
     def health(self) -> tuple[ModelHealth, str]:
         """The model's own: `drifting` by input drift first, else by performance."""
@@ -47,9 +51,7 @@ class Monitored:
     def cancel(self) -> None:
         self.model.cancel()
 
-    def _marked(self, answer: RulEstimate | Refused, health: ModelHealth, reason: str) -> RulEstimate | Refused:
-        if isinstance(answer, Refused):
-            return answer
+    def _marked(self, answer: RulEstimate, health: ModelHealth, reason: str, score: float) -> RulEstimate:
         adjusted = self.learner.adjust(answer)
-        details = {**adjusted.details, "drift_score": round(self.drift.score, 3)}
+        details = {**adjusted.details, "drift_score": score}
         return replace(adjusted, model_health=health, reason=reason, details=details)

@@ -86,6 +86,7 @@ class OnnxEstimator:
         self._edges = np.array(self.contract.interval.edges)
         self._widths = np.array(self.contract.interval.half_widths)
         self._days = {"day": 1.0, "hour": 1 / 24}.get(self.contract.target_unit, 1.0)
+        self._columns: dict[str, list[int]] = {}
         self._maps: dict[str, tuple[list[int], list[int]] | str] = {}
 
     @classmethod
@@ -180,7 +181,7 @@ class OnnxEstimator:
             elif not -tolerance <= out[k, 0] <= self.contract.cap + tolerance:
                 answers[i] = Refused(windows[i].twin, f"out_of_bounds: the model gave {out[k, 0]:g}")
             else:
-                answers[i] = self._answer(windows[i], out[k], float(low[k]), float(high[k]))
+                answers[i] = self._answer(windows[i], out[k].tolist(), float(low[k]), float(high[k]))
 
     def interval(self, predicted: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Lower and upper ends for predictions (N,), target units, inside 0..cap (Mondrian conformal)."""
@@ -188,11 +189,10 @@ class OnnxEstimator:
         half = self._widths[np.clip(np.searchsorted(self._edges, at, side="right") - 1, 0, len(self._widths) - 1)]
         return np.maximum(at - half, 0.0), np.minimum(at + half, self.contract.cap)
 
-    def _answer(self, window: ComponentWindow, out: npt.NDArray[np.float64], low: float, high: float) -> RulEstimate:
-        rul = float(np.clip(out[0], 0.0, self.contract.cap)) * self._days
+    def _answer(self, window: ComponentWindow, out: list[float], low: float, high: float) -> RulEstimate:
+        rul = min(max(out[0], 0.0), self.contract.cap) * self._days
         low, high = min(low * self._days, rul), max(high * self._days, rul)
-        columns = [i for name in self._severity if (i := window.layout.channel_index(name)) >= 0]
-        level = float(window.daily[-1, columns].max()) if columns else float("nan")
+        level = max((float(window.daily[-1, i]) for i in self._severity_of(window.layout)), default=float("nan"))
         health = zone(level, rul, self._limits)
         return RulEstimate(
             twin=window.twin,
@@ -206,8 +206,15 @@ class OnnxEstimator:
             method=self.name,
             source_time_ns=window.source_time_ns,
             quality_share=window.quality_share,
-            details={"quantiles": [float(value) * self._days for value in out[1:]], "age": window.age},
+            details={"quantiles": [value * self._days for value in out[1:]], "age": window.age},
         )
+
+    def _severity_of(self, layout: Layout) -> list[int]:
+        columns = self._columns.get(layout.digest)
+        if columns is None:
+            columns = [i for name in self._severity if (i := layout.channel_index(name)) >= 0]
+            self._columns[layout.digest] = columns
+        return columns
 
     def _inputs(self, window: ComponentWindow) -> npt.NDArray[np.float32] | str:
         """The model's own rows of the window (W, F), or why it cannot be scored."""

@@ -247,10 +247,26 @@ class Orders:
             raise NotFound(f"{order.source!r} has no relationship {order.id!r}", remedy="list its relationships")
         if order.expected_etag and order.expected_etag != edge.etag:
             raise _stale_etag(f"the relationship {order.id!r}")
+        self._refuse_below_minimum(edge)
         seq = numbers.take()
         signal = RelationshipDeleted(seq=seq, time_ns=now_ns, cause=order.principal, relationship=edge)
         change = DropRelationship(order.source, order.id, edge.etag)
         return Prepared(Outcome(seq=seq, twin=order.source, relationship=order.id), (change,), (signal,))
+
+    def _refuse_below_minimum(self, edge: Relationship) -> None:
+        """A relationship that must be there goes only after another one came, unless the model allows no other one."""
+        row = self._row(edge.source)
+        model = self._hot.model_of(row)
+        kind = self._hot.models.interface(model).contents.get(edge.name) if model in self._hot.models else None
+        if not isinstance(kind, RelationshipType) or not kind.min_multiplicity:
+            return
+        left = len(self._hot.out(row, edge.name)) - 1
+        if left < kind.min_multiplicity and kind.max_multiplicity != kind.min_multiplicity:
+            raise ModelViolation(
+                f"{edge.name} must occur at least {kind.min_multiplicity} times at {edge.source!r}",
+                path="/id",
+                remedy="create the other one first",
+            )
 
     # models
 

@@ -69,7 +69,15 @@ if [[ -f $page/package.json ]]; then
     sum=$(cd $page && find . -path ./node_modules -prune -o -path ./dist -prune -o -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16)
     if [[ ! -f $page/dist/.built-$sum ]]; then
       say "building the web page"
-      (cd $page && npm ci --silent --no-fund --no-audit && npm run --silent build && touch "dist/.built-$sum")
+      log=$(mktemp)
+      if (cd $page && npm ci --no-fund --no-audit && npm run build && touch "dist/.built-$sum") >"$log" 2>&1; then
+        rm -f "$log"
+      elif [[ $level == dev ]]; then
+        grep -v '^npm warn' "$log" | head -20 >&2
+        die "the web page could not be built (whole output: $log)"
+      else
+        say "the web page could not be built (output: $log); everything else works"
+      fi
     fi
   else
     say "Node 20 is not here, so the web page is not built; everything else works (install Node and run make setup again)"

@@ -15,13 +15,14 @@ import numpy as np
 
 from twinloom.viewer.camera import PRESETS, Camera, corners, fitted
 from twinloom.viewer.canvas import Canvas, Rect
-from twinloom.viewer.drawing import draw_badges, draw_banner, draw_legend, draw_tags, draw_title
+from twinloom.viewer.drawing import draw_badges, draw_banner, draw_legend, draw_tags, draw_title, shortened
+from twinloom.viewer.framing import anchor_of, camera_on, clock, screen_boxes, tags, titles
 from twinloom.viewer.labels import place_badges
 from twinloom.viewer.palettes import CHROME, LOOKS, State, Theme
 from twinloom.viewer.plant import Plant
 from twinloom.viewer.scene import Scene
-from twinloom.viewer.snapshot import anchor_of, camera_on, clock, screen_boxes, tags, titles
-from twinloom.viewer.state import SEVERITY, Frame, life_left, quantity
+from twinloom.viewer.state import Frame
+from twinloom.viewer.wording import SEVERITY, life_left, quantity
 
 PANEL_PX = 330
 SLIDER_HOURS = 8.0
@@ -229,10 +230,14 @@ class Desk:
                 canvas.panel(box, chrome.ground_far, chrome.edge, shadow=False)
             canvas.panel((x, y, x + 5, y + 30), look.colour, shadow=False, radius=2)
             name = self.scene.label_of(row) if row is not None else alert.twin
-            canvas.text((x + 14, y - 1), fit(canvas, name, 13, right - x - 90), canvas.font(13, True), chrome.text)
+            canvas.text(
+                (x + 14, y - 1), shortened(canvas, name, 13, right - x - 90), canvas.font(13, True), chrome.text
+            )
             canvas.text((right, y), alert.raised_at[11:19], canvas.font(11), chrome.faint, "ra")
             message = alert.message.removeprefix(f"{alert.twin}: ")
-            canvas.text((x + 14, y + 16), fit(canvas, message, 11.5, right - x - 14), canvas.font(11.5), chrome.faint)
+            canvas.text(
+                (x + 14, y + 16), shortened(canvas, message, 11.5, right - x - 14), canvas.font(11.5), chrome.faint
+            )
             if row is not None:
                 self._areas.append(Area(box, self._zoom_to(row)))
             y += 46
@@ -254,7 +259,7 @@ class Desk:
         x, right = self.view[0] + 18.0, self.size[0] - 16.0
         canvas.panel((x - 10, y - 12, right + 10, y - 11), chrome.edge, shadow=False, radius=0)
         canvas.text((x, y), self.scene.label_of(self.selected), canvas.font(16, True), chrome.text)
-        canvas.text((x, y + 22), fit(canvas, part.twin, 11, right - x), canvas.font(11), chrome.faint)
+        canvas.text((x, y + 22), shortened(canvas, part.twin, 11, right - x), canvas.font(11), chrome.faint)
         y += 46
         if twin is None:
             return
@@ -265,7 +270,10 @@ class Desk:
             text = f"{life_left(twin.rul.days)}   (90 %: {twin.rul.low:.0f} to {twin.rul.high:.0f} d)"
             canvas.text((x, y), text, canvas.font(13, True), chrome.text)
             canvas.text(
-                (x, y + 18), fit(canvas, twin.rul.recommendation, 11.5, right - x), canvas.font(11.5), chrome.faint
+                (x, y + 18),
+                shortened(canvas, twin.rul.recommendation, 11.5, right - x),
+                canvas.font(11.5),
+                chrome.faint,
             )
             y += 44
         if not twin.values:
@@ -277,8 +285,8 @@ class Desk:
                 continue
             shown = quantity(value.number, value.symbol) if value.number is not None else str(value.value)
             ink = chrome.text if value.quality == "GOOD" and not value.stale else chrome.banner
-            canvas.text((x, y), fit(canvas, path.replace("_", " "), 11.5, 98), canvas.font(11.5), chrome.faint)
-            canvas.text((x + 196, y), fit(canvas, shown, 12, 96), canvas.font(12, True), ink, "ra")
+            canvas.text((x, y), shortened(canvas, path.replace("_", " "), 11.5, 98), canvas.font(11.5), chrome.faint)
+            canvas.text((x + 196, y), shortened(canvas, shown, 12, 96), canvas.font(12, True), ink, "ra")
             points = self.history.get((twin.id, path), [])
             if len(points) > 1:
                 self._sparkline(canvas, points, (x + 208, y - 2, right, y + 16))
@@ -303,7 +311,7 @@ class Desk:
             canvas.text((x + 16, y), self.scene.label_of(row), canvas.font(13), chrome.text)
             canvas.text(
                 (x + width - 16, y + 1),
-                fit(canvas, self.scene.parts[row].twin, 11, 200),
+                shortened(canvas, self.scene.parts[row].twin, 11, 200),
                 canvas.font(11),
                 chrome.faint,
                 "ra",
@@ -350,13 +358,3 @@ def _share_of(hours: float) -> float:
 
 def _hours_at(share: float) -> float:
     return math.expm1(share * math.log1p(SLIDER_HOURS * 240)) / 240
-
-
-def fit(canvas: Canvas, text: str, size: float, width: float) -> str:
-    """`text`, shortened to `width` pixels."""
-    face = canvas.font(size)
-    if face.getlength(text) <= width:
-        return text
-    while text and face.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"

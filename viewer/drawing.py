@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from twinloom.viewer.canvas import Canvas, Font, Rect
+from twinloom.viewer.canvas import Canvas, Rect
 from twinloom.viewer.labels import Placed, foot_of, roomiest, text_size
 from twinloom.viewer.palettes import CHROME, LOOKS, RAMPS, State, rgb
-from twinloom.viewer.state import Legend, quantity
+from twinloom.viewer.state import Legend
+from twinloom.viewer.wording import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,31 @@ def pin(
     at = y + h + canvas.px(8)
     for i, line in enumerate(lines):
         face = canvas.font(12.5, i == 0)
-        canvas.text(
-            (x + canvas.px(10), at), _cut(line, face, w - canvas.px(20)), face, chrome.text if i == 0 else chrome.faint
-        )
+        canvas.text((x + canvas.px(10), at), line, face, chrome.text if i == 0 else chrome.faint)
         at += canvas.px(19)
     canvas.taken.append(box)
     return picture
 
 
-def _cut(text: str, face: Font, width: float) -> str:
-    """`text`, with an ellipsis where it is wider than `width`."""
+def wrapped(canvas: Canvas, text: str, size: float, width: float, lines: int = 2) -> list[str]:
+    """`text` in at most `lines` lines of `width` pixels; the last one ends with an ellipsis where text is left."""
+    face = canvas.font(size)
+    found: list[str] = []
+    words = text.split()
+    while words and len(found) < lines:
+        line = words.pop(0)
+        while words and face.getlength(f"{line} {words[0]}") <= width:
+            line = f"{line} {words.pop(0)}"
+        found.append(line)
+    if found:
+        rest = " ".join([found[-1], *words])
+        found[-1] = shortened(canvas, rest, size, width)
+    return found
+
+
+def shortened(canvas: Canvas, text: str, size: float, width: float) -> str:
+    """`text`, with an ellipsis where it is wider than `width` pixels."""
+    face = canvas.font(size)
     if face.getlength(text) <= width:
         return text
     while text and face.getlength(text + "…") > width:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,15 @@ from twinloom.twin.instance import Json
 from twinloom.viewer import probe
 from twinloom.viewer.camera import PRESETS, Camera, corners, fitted
 from twinloom.viewer.client import Client
+from twinloom.viewer.framing import about, anchor_of, camera_on, clock, screen_boxes, tags, titles
 from twinloom.viewer.live import fetch_plant
 from twinloom.viewer.palettes import CHROME, State, Theme
-from twinloom.viewer.plant import Plant, TwinView
+from twinloom.viewer.plant import Plant
 from twinloom.viewer.scene import Problem, Scene, build_scene, scene_glb
-from twinloom.viewer.state import HEALTH, RUL, Badge, Frame, Overlay, life_left
+from twinloom.viewer.state import HEALTH, RUL, Badge, Frame, Overlay
 
 if TYPE_CHECKING:
     from twinloom.viewer.canvas import Canvas, Rect
-    from twinloom.viewer.drawing import Tag
     from twinloom.viewer.labels import Placed
     from twinloom.viewer.render import Renderer
 
@@ -80,8 +80,10 @@ class Shot:
     theme: Theme = "light"
     camera: str | Camera = "overview"
     close_up: bool = True
-    meshes: tuple[Path, ...] = field(default=())
+    meshes: tuple[Path, ...] = ()
     mesh_folder: Path | None = None
+    up: Literal["y", "z"] = "y"
+    unit_m: float = 1.0
 
 
 def snapshot(
@@ -99,6 +101,8 @@ def snapshot(
     close_up: bool = True,
     meshes: Sequence[Path] = (),
     mesh_folder: Path | None = None,
+    up: Literal["y", "z"] = "y",
+    unit_m: float = 1.0,
 ) -> SnapshotReport:
     """Draws the plant behind `url` into `out` (PNG, GLB, GIF or MP4) and says what is on it. Blocks.
 
@@ -115,7 +119,7 @@ def snapshot(
         raise BadFile(str(out), f"the folder {out.parent} does not exist", remedy="make it, or give another name")
     if theme not in ("light", "dark"):
         raise BadRequest(f"{theme!r} is no theme", remedy="use light or dark")
-    shot = Shot(size, theme, camera, close_up, tuple(meshes), mesh_folder)
+    shot = Shot(size, theme, camera, close_up, tuple(meshes), mesh_folder, up, unit_m)
     if out.suffix.lower() in FILMS:
         from twinloom.viewer.film import film
 
@@ -138,7 +142,9 @@ def scene_of(plant: Plant, shot: Shot) -> Scene:
     """The plant's scene, its sites packed to the picture's shape."""
     aspect = FLOOR_ASPECT * (shot.size[0] / shot.size[1]) / (16 / 9)
     twins = (twin.scene_twin() for twin in plant.twins.values())
-    return build_scene(twins, meshes=shot.meshes, mesh_folder=shot.mesh_folder, floor_aspect=aspect)
+    return build_scene(
+        twins, meshes=shot.meshes, mesh_folder=shot.mesh_folder, up=shot.up, unit_m=shot.unit_m, floor_aspect=aspect
+    )
 
 
 def draw_plant(plant: Plant, out: Path, *, color_by: str = RUL, shot: Shot | None = None) -> SnapshotReport:
@@ -159,6 +165,20 @@ def draw_plant(plant: Plant, out: Path, *, color_by: str = RUL, shot: Shot | Non
         Image.fromarray(picture).save(buffer, "PNG")
         write(out, buffer.getvalue())
     return report_of(plant, scene, frame, out, shot.size)
+
+
+def inspect(
+    url: str,
+    token: str | None,
+    *,
+    meshes: Sequence[Path] = (),
+    mesh_folder: Path | None = None,
+    up: Literal["y", "z"] = "y",
+    unit_m: float = 1.0,
+) -> tuple[Problem, ...]:
+    """`twinloom scene check`: what the scene of the plant behind `url` lacks or had to set right."""
+    plant = asyncio.run(fetch_plant(Client(url, token or "")))
+    return scene_of(plant, Shot(meshes=tuple(meshes), mesh_folder=mesh_folder, up=up, unit_m=unit_m)).problems
 
 
 def report_of(plant: Plant, scene: Scene, frame: Frame, out: Path, size: tuple[int, int]) -> SnapshotReport:
@@ -262,7 +282,8 @@ class Studio:
         from twinloom.viewer import drawing, labels
 
         w, h = round(canvas.px(300)), round(canvas.px(220))
-        lines = about(plant.twins[self.scene.parts[badge.row].twin], badge, self.scene.label_of(badge.row))
+        told = about(plant.twins[self.scene.parts[badge.row].twin], badge, self.scene.label_of(badge.row))
+        lines = [line for text in told for line in drawing.wrapped(canvas, text, 12.5, w - canvas.px(24))]
         box = labels.roomiest(canvas, (w, h + canvas.px(14 + 19 * len(lines))), busy)
         if box is None:
             return picture
@@ -270,108 +291,3 @@ class Studio:
         self.renderer.look(camera_on(self.scene, unit if unit >= 0 else badge.row, (w, h), margin=0.08))
         small = self.renderer.image((w, h))
         return drawing.pin(canvas, picture, small, box, lines, badge.state)
-
-
-def about(twin: TwinView, badge: Badge, label: str) -> list[str]:
-    """What the card of a twin says: its estimate with the interval and the advice, or what the badge says."""
-    if twin.rul is None:
-        return [badge.text, badge.detail] if badge.detail else [badge.text]
-    rul = twin.rul
-    found = [f"{label}: {life_left(rul.days)}", f"90 % between {rul.low:.0f} and {rul.high:.0f} days"]
-    return [*found, rul.recommendation] if rul.recommendation else found
-
-
-def screen_boxes(scene: Scene, camera: Camera, size: tuple[int, int]) -> list[Rect]:
-    """The pixels' rectangles of machines and of what stands alone, so that panels keep off them."""
-    rows = [row for row, part in enumerate(scene.parts) if part.role == "unit"]
-    if not rows:
-        return []
-    at, _ = camera.project(corners(scene.bounds_of[rows]), size)
-    at = at.reshape(len(rows), 8, 2)
-    return [
-        (float(a[0]), float(a[1]), float(b[0]), float(b[1]))
-        for a, b in zip(at.min(axis=1), at.max(axis=1), strict=True)
-    ]
-
-
-def titles(plant: Plant, scene: Scene) -> tuple[str, str]:
-    """Title and the line below it: what is shown, when, and which seq."""
-    units = sum(part.role == "unit" for part in scene.parts)
-    sites = sum(part.role == "site" for part in scene.parts)
-    if not scene.parts:
-        return "No twins yet", f"{plant.service}  ·  seq {plant.seq}"
-    where = f" in {sites} plants" if sites > 1 else ""
-    title = f"{units} machine{'s' if units != 1 else ''}{where}"
-    when = clock(plant.historical or plant.time)
-    state = "historical" if plant.historical else "not live" if plant.lost_since else "live"
-    return title, f"{when}  ·  seq {plant.seq}  ·  {state}"
-
-
-def clock(time: str) -> str:
-    """An ISO time as people read it, in UTC.
-
-    >>> clock("2026-11-23T18:40:02.123Z")
-    '2026-11-23 18:40:02 UTC'
-    """
-    return f"{time[:10]} {time[11:19]} UTC" if len(time) >= 19 else time
-
-
-def camera_on(scene: Scene, row: int, size: tuple[int, int], *, margin: float = 0.2) -> Camera:
-    """Close to one part and what belongs to it."""
-    rows = [row, *scene.children_of(row)]
-    unit = scene.parts[row].unit
-    boxes = scene.bounds_of[rows].copy()
-    if unit == row:  # less of the floor ring, more of the machine
-        middle = boxes[0].mean(axis=0)
-        boxes[0, :, :2] = middle[:2] + (boxes[0, :, :2] - middle[:2]) * 0.75
-    return fitted(corners(boxes), size, view="close", margins=(margin, margin, margin, margin))
-
-
-def anchor_of(scene: Scene, row: int, camera: Camera, size: tuple[int, int]) -> tuple[float, float] | None:
-    """The pixel that a part's leader line ends on: high in its middle; None when it is out of the picture."""
-    low, high = scene.bounds_of[row]
-    point = (low + high) / 2
-    point[2] = low[2] + 0.72 * (high[2] - low[2])
-    at, depth = camera.project(point, size)
-    x, y = at[0]
-    if depth[0] <= 0 or not (0 <= x < size[0] and 0 <= y < size[1]):
-        return None
-    return float(x), float(y)
-
-
-def tags(scene: Scene, camera: Camera, size: tuple[int, int], unit: float) -> list[Tag]:
-    """Names of sites below their front edge, and of machines where there is room for them."""
-    from twinloom.viewer.drawing import Tag
-
-    found: list[Tag] = []
-    units = [row for row, part in enumerate(scene.parts) if part.role == "unit"]
-    for row, part in enumerate(scene.parts):
-        if part.role != "site":
-            continue
-        low, high = scene.bounds_of[row]
-        at, depth = camera.project([[low[0], low[1], high[2]]], size)
-        if depth[0] > 0:
-            machines = sum(_below(scene, unit_, row) for unit_ in units)
-            text = f"{part.name}   {machines} machines" if machines else part.name
-            found.append(Tag(text, (float(at[0, 0]) + 4 * unit, float(at[0, 1]) + 12 * unit), 15, True))
-    if units:
-        low, high = scene.bounds_of[units, 0], scene.bounds_of[units, 1]
-        front, floor = low[:, 1] - 0.1, np.zeros(len(units))
-        left, depth = camera.project(np.stack([low[:, 0], front, floor], axis=1), size)
-        right, _ = camera.project(np.stack([high[:, 0], front, floor], axis=1), size)
-        middles = (left + right) / 2
-        inside = (depth > 0) & (middles >= 0).all(axis=1) & (middles < size).all(axis=1)
-        widths = (right - left)[:, 0]
-        readable = bool(inside.any()) and float(np.median(widths[inside])) > 46 * unit  # all of them or none
-        for row, middle, seen in zip(units, middles, inside, strict=True):
-            if seen and readable:
-                found.append(Tag(scene.parts[row].name, (middle[0], middle[1] + 2 * unit), 10, anchor="ma"))
-    return found
-
-
-def _below(scene: Scene, row: int, above: int) -> bool:
-    while row >= 0:
-        if row == above:
-            return True
-        row = scene.parts[row].parent
-    return False

@@ -19,10 +19,10 @@ from twinloom.viewer.geometry import Material
 from twinloom.viewer.palettes import CHROME, LOOKS, RAMPS, State, Theme, rgb
 from twinloom.viewer.plant import Alert, Plant, Rule, TwinView
 from twinloom.viewer.scene import Scene, base_colours
+from twinloom.viewer.wording import SEVERITY, life_left, quantity, threshold_labels, unit_symbol
 
 RUL, HEALTH = "rul", "health"
 RUL_PATH = "rul_days"
-SEVERITY = {"INFO": State.NOTICE, "WARNING": State.WARNING, "CRITICAL": State.CRITICAL}
 ZONES = {"A": State.HEALTHY, "B": State.HEALTHY, "C": State.WARNING, "D": State.CRITICAL, "UNKNOWN": State.UNKNOWN}
 PATTERN_ALPHA = {"solid": 255, "hatch": 251, "dots": 247}
 GHOST_ALPHA, HIDDEN_ALPHA = 127, 0
@@ -306,56 +306,6 @@ def ramp_share(numbers: NDArray[np.float64], ramp: tuple[float, float]) -> NDArr
     share: NDArray[np.float64] = np.nan_to_num((numbers - low) / (high - low) if high > low else numbers * 0.0)
     clipped: NDArray[np.float64] = np.clip(share, 0.0, 1.0)
     return clipped
-
-
-def threshold_labels(rules: Sequence[Rule], unit: str) -> dict[State, str]:
-    """What each severity of `rules` means in `unit`: {CRITICAL: "< 14 d", WARNING: "14 to 30 d", HEALTHY: "≥ 30 d"}."""
-    labels: dict[State, str] = {}
-    below = sorted((r.below, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.below is not None)
-    above = sorted(
-        ((r.above, SEVERITY.get(r.severity, State.NOTICE)) for r in rules if r.above is not None), reverse=True
-    )
-    previous: float | None = None
-    for limit, state in below:
-        labels[state] = f"< {limit:g} {unit}" if previous is None else f"{previous:g} to {limit:g} {unit}"
-        previous = limit
-    healthy = f"≥ {previous:g} {unit}" if previous is not None else ""
-    previous = None
-    for limit, state in above:
-        text = f"> {limit:g} {unit}" if previous is None else f"{limit:g} to {previous:g} {unit}"
-        labels[state] = f"{labels[state]} or {text}" if state in labels else text
-        previous = limit
-    if previous is not None:
-        healthy = f"{healthy} and ≤ {previous:g} {unit}" if healthy else f"≤ {previous:g} {unit}"
-    if healthy:
-        labels[State.HEALTHY] = healthy
-    return {state: label.strip() for state, label in labels.items()}
-
-
-def life_left(days: float) -> str:
-    """`9 d left`; below two days in hours; `due now` below one.
-
-    >>> life_left(9.4), life_left(0.5), life_left(0.01)
-    ('9 d left', '12 h left', 'due now')
-    """
-    if days >= 2:
-        return f"{days:.0f} d left"
-    return f"{days * 24:.0f} h left" if days * 24 >= 1 else "due now"
-
-
-def quantity(value: float, symbol: str) -> str:
-    """A number to three digits with its unit.
-
-    >>> quantity(5.0678, "mm/s"), quantity(1500.2, "rpm")
-    ('5.07 mm/s', '1500 rpm')
-    """
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{min(digits, 4)}f} {symbol}".strip()
-
-
-def unit_symbol(unit: str) -> str:
-    """A display symbol where the API sent only a unit's name."""
-    return {"degreeCelsius": "°C", "percent": "%", "day": "d", "days": "d", "kilowatt": "kW"}.get(unit, unit)
 
 
 def overlay_spec(rules: Sequence[Rule], color_by: str = RUL, *, unit: str = "") -> dict[str, Json]:

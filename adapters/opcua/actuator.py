@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,11 +18,12 @@ from asyncua import ua
 from twinloom.adapters.opcua.decode import ticks_to_ns
 from twinloom.adapters.opcua.discover import MappedMethod, browse, read
 from twinloom.adapters.opcua.plain import plain
-from twinloom.adapters.opcua.source import Connection, OpcUaSource
+from twinloom.adapters.opcua.reader import Connection
+from twinloom.adapters.opcua.source import OpcUaSource
 from twinloom.twin.errors import BadRequest, CommandFailed
 from twinloom.twin.ids import TwinId
 from twinloom.twin.instance import Json
-from twinloom.twin.ports import Echo
+from twinloom.twin.ports import Echo, Source
 
 _FIRST_LOOK_S = 0.02
 _SLOWEST_LOOK_S = 0.25
@@ -137,6 +138,11 @@ class OpcUaActuator:
         except ua.UaStatusCodeError as error:
             name = ua.StatusCode(error.code).name
             raise CommandFailed(f"{twin} {path}: the server refused ({name})", remedy="see the server's log") from error
+
+
+def actuators_of(sources: Iterable[Source]) -> list[OpcUaActuator]:
+    """An actuator for each OPC UA source among `sources`."""
+    return [OpcUaActuator(source) for source in sources if isinstance(source, OpcUaSource)]
 
 
 def _variable(connection: Connection, twin: TwinId, path: str) -> int | None:

@@ -4,7 +4,7 @@ Three ways through a DataChangeNotification, each for what it does best: items t
 scalar type are one `numpy.frombuffer`; many items with mixed masks are measured one by one and then gathered per
 layout (servers set the picosecond bits only when they are not zero, so this is the common case); few items are
 unpacked one by one. An item that is no numeric scalar (text, array, structure) is decoded by asyncua and handed
-over as an object; a response that holds anything else is left to asyncua whole (`decode` returns None).
+over as an object; a response that holds anything else is left to asyncua whole (`decode` returns None, see `fallback`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from asyncua import ua
-from asyncua.common.utils import Buffer, NotEnoughData
+from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
 
 _VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 1, 2, 4, 8, 16, 32
@@ -27,7 +27,7 @@ _PUBLISH_RESPONSE: Final = b"\x01\x00\x3d\x03"
 _DATA_CHANGE: Final = b"\x01\x00\x2b\x03\x01"
 _FEW = 24  # from here on measuring and gathering is faster than unpacking one by one
 
-_SCALARS: Final = {
+SCALARS: Final = {
     1: ("?", "?"), 2: ("b", "i1"), 3: ("B", "u1"), 4: ("h", "<i2"), 5: ("H", "<u2"), 6: ("i", "<i4"), 7: ("I", "<u4"),
     8: ("q", "<i8"), 9: ("Q", "<u8"), 10: ("f", "<f4"), 11: ("d", "<f8"),
 }  # fmt: skip
@@ -68,7 +68,7 @@ def _layout(mask: int, kind: int) -> _Layout:
     if mask & _VALUE:
         add("type", "B", "u1")
         if kind:
-            add("value", *_SCALARS[kind])
+            add("value", *SCALARS[kind])
     if mask & _STATUS:
         add("status", "I", "<u4")
     if mask & _SOURCE:
@@ -94,7 +94,7 @@ def _build() -> tuple[dict[int, _Layout], list[int]]:
     layouts: dict[int, _Layout] = {}
     for mask in range(64):
         if mask & _VALUE:
-            for kind in (0, *_SCALARS):
+            for kind in (0, *SCALARS):
                 layouts[mask | kind << 8] = _layout(mask, kind)
         else:
             bare = _layout(mask, 0)
@@ -157,7 +157,7 @@ def ticks_to_ns(ticks: npt.NDArray[np.int64]) -> Times:
 
 
 def decode(body: bytes) -> Publication | None:
-    """The PublishResponse in `body` (from its TypeId on); None when asyncua must decode it (`decode_slowly`).
+    """The PublishResponse in `body` (from its TypeId on); None when asyncua must decode it (`fallback.decode_slowly`).
 
     Raises struct.error, IndexError or ValueError on bytes that are no PublishResponse.
     """
@@ -340,76 +340,3 @@ class _Columns:
 _NOTHING: tuple[Any, Numbers, Times, Any] = (
     np.empty(0, dtype=np.uint32), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint32),
 )  # fmt: skip
-
-
-def decode_slowly(body: bytes, *, objects: bool = False) -> Publication:
-    """Any PublishResponse, by asyncua's decoder: several kinds of notifications, events, status changes, diagnostics.
-
-    With `objects` every item is handed over as `Odd`, so that booleans, integers and texts stay what they are.
-    Raises UaStatusCodeError when the service itself failed, UaError or ValueError on bytes that make no response.
-    """
-    try:
-        response = struct_from_binary(ua.PublishResponse, Buffer(body))
-    except (NotEnoughData, struct.error, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"no PublishResponse: {error}") from error
-    response.ResponseHeader.ServiceResult.check()
-    return publication_of(response.Parameters.NotificationMessage, response.Parameters, objects=objects)
-
-
-def publication_of(
-    message: ua.NotificationMessage, result: ua.PublishResult | None = None, *, objects: bool = False
-) -> Publication:
-    """A NotificationMessage (of a PublishResponse or a RepublishResponse) as columns."""
-    handles: list[int] = []
-    values: list[float] = []
-    ticks: list[int] = []
-    status: list[int] = []
-    odd: list[Odd] = []
-    others: list[Any] = []
-    for notification in message.NotificationData or ():
-        if not isinstance(notification, ua.DataChangeNotification):
-            others.append(notification)
-            continue
-        for item in notification.MonitoredItems or ():
-            number = None if objects else _number(item.Value.Value)
-            if number is None:
-                odd.append(Odd(int(item.ClientHandle), item.Value))
-                continue
-            handles.append(int(item.ClientHandle))
-            values.append(number)
-            status.append(item.Value.StatusCode.value if item.Value.StatusCode is not None else 0)
-            ticks.append(_ticks(item.Value))
-    times = ticks_to_ns(np.array(ticks, dtype=np.int64))
-    return Publication(
-        subscription=int(result.SubscriptionId) if result else 0,
-        sequence=int(message.SequenceNumber),
-        handles=np.array(handles, dtype=np.uint32),
-        values=np.array(values, dtype=np.float64),
-        times_ns=times,
-        status=np.array(status, dtype=np.uint32),
-        odd=odd,
-        available=tuple(int(number) for number in result.AvailableSequenceNumbers or ()) if result else (),
-        more=bool(result.MoreNotifications) if result else False,
-        keep_alive=not message.NotificationData,
-        results=tuple(code.value for code in result.Results or ()) if result else (),
-        others=others,
-        untimed=int(np.count_nonzero(times == 0)),
-        by_asyncua=True,
-    )
-
-
-def _number(variant: ua.Variant | None) -> float | None:
-    if variant is None or variant.VariantType == ua.VariantType.Null:
-        return float("nan")
-    if variant.is_array or variant.VariantType.value not in _SCALARS:
-        return None
-    return float(variant.Value)
-
-
-def _ticks(value: ua.DataValue) -> int:
-    for time in (value.SourceTimestamp, value.ServerTimestamp):
-        if time is not None:
-            ticks: int = ua.datetime_to_win_epoch(time)
-            if ticks > 0:
-                return ticks
-    return 0

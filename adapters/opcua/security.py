@@ -53,7 +53,7 @@ class Ticket:
 
 
 class SecuredClient(Client):  # type: ignore[misc]
-    """asyncua's client, which refuses to send a password in clear and can take over the session of a lost connection."""
+    """asyncua's client, which sends no password in clear and can take over the session of a lost connection."""
 
     ticket: Ticket | None = None
 

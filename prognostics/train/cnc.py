@@ -6,8 +6,8 @@ Protocol, fixed before the published numbers were seen:
   since a server may start beside a running plant. Test: 47 machines of another seed (`seed` + 3), every day of their
   lives from the first scorable one on, watched from installation. No machine is in both. Target: days until D = 1,
   capped at 90 on truth and prediction.
-- Choices (window 14, logarithm of vibration, epochs, noise) were made on machines of seeds that are neither trained on
-  nor tested here; the test machines were scored once the choices stood.
+- Choices (window 14, logarithm of vibration, epochs, noise; and how noisy and varied the synthetic machines are) were
+  made on machines of seeds that are neither trained on nor tested here; the test machines were scored once, after.
 - Five folds by machine; intervals by Mondrian conformal on out-of-fold predictions; figures beside the mean predictor
   and two linear extrapolations of vibration (to 4.5 mm/s, and to the fleet's median vibration at failure).
 - A second model without history takes only the last full day: the fallback while a window is not full.

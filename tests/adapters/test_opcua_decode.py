@@ -15,7 +15,8 @@ from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinloom.adapters.opcua.decode import Publication, decode, decode_slowly, ticks_to_ns
+from twinloom.adapters.opcua.decode import Publication, decode, ticks_to_ns
+from twinloom.adapters.opcua.fallback import decode_slowly
 
 V = ua.VariantType
 _RANGES = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 import websockets
+from servers.maven import cache_folder, locked
 
 from twinloom.api.app import Limits, Services, Token, create_app
 from twinloom.graph.duckdb_history import DuckdbHistory
@@ -29,6 +32,7 @@ from twinloom.twin.readings import ReadingBatch, TextReading
 
 SECRET = "a-secret-of-the-tests-0123456789"
 READER = "a-reader-of-the-tests-0123456789"
+PEERS = Path(__file__).resolve().parents[2] / "benchmarks" / "peers" / "graphql"
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "cnc"
 
 
@@ -87,7 +91,7 @@ class Api:
         await self.service.pipeline.accept(batch)
         async with asyncio.timeout(10):
             await self.service.pipeline.ingest.drained()
-            while hot.seq == before:
+            while hot.seq == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return hot.seq
 
@@ -148,6 +152,17 @@ class Socket:
 Start = Callable[..., Any]
 
 
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node with the packages of the lock; installed at first use."""
+    found = shutil.which("node")
+    assert found is not None, "Node 20 or later is needed: apt-get install nodejs npm"
+    with locked(cache_folder() / "graphql-peers.lock"):
+        if not (PEERS / "node_modules" / ".package-lock.json").is_file():
+            subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=PEERS, check=True, timeout=300, capture_output=True)
+    return found
+
+
 @pytest.fixture
 def make_service(tmp_path: Path) -> Callable[[], Service]:
     """A service over the CNC plant, not started."""
@@ -204,7 +219,7 @@ async def start(make_service: Callable[..., Service]) -> AsyncIterator[Start]:
 
             stack.push_async_callback(end)
             async with asyncio.timeout(20):
-                while not server.started:
+                while not server.started:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             headers = {"authorization": f"Bearer {token}"} if token else {}
             url = f"http://127.0.0.1:{port}"

@@ -28,7 +28,8 @@ async def test_values_are_aggregated_in_the_unit_asked_for(api: Any) -> None:
 async def test_twins_are_grouped_by_model_and_by_a_property(api: Any) -> None:
     found = await api.data(
         """{ byModel: aggregateTwins(groupBy: ["model"]) { key count }
-             byMaker: aggregateTwins(groupBy: ["manufacturer", "health"], filter: {model: "dtmi:com:twinloom:cnc:CncMachine;1"}) { key count } }"""
+             byMaker: aggregateTwins(groupBy: ["manufacturer", "health"], filter: {model:
+             "dtmi:com:twinloom:cnc:CncMachine;1"}) { key count } }"""
     )
     by_model = {group["key"]["model"]: group["count"] for group in found["byModel"]}
     assert by_model["dtmi:com:twinloom:cnc:Axis;1"] == 141
@@ -51,7 +52,8 @@ async def test_history_buckets_have_percentiles(api: Any) -> None:
     await api.service.historian.flush()
     found = await api.data(
         """query($id: String!) { history(twin: $id, path: "temperature", bucketMs: 3600000, percentiles: [50, 90],
-            from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z") { buckets { count percentiles { p value } } } }""",
+            from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z") { buckets { count percentiles { p value }
+            } } }""",
         {"id": SPINDLES[0]},
     )
     (bucket,) = found["history"]["buckets"]

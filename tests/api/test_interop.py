@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.maven import cache_folder, locked
 
 PEERS = Path(__file__).resolve().parents[2] / "benchmarks" / "peers" / "graphql"
 SPINDLE = "toulouse/line-1/cnc-01/spindle"
 SUBSCRIPTION = (
     'subscription { twinChanged(filter: {ids: ["toulouse/line-1/cnc-01/spindle"]}) { dtId values { number } } }'
 )
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """Node with the packages of the lock; installed at first use."""
-    found = shutil.which("node")
-    assert found is not None, "Node 20 or later is needed: apt-get install nodejs npm"
-    with locked(cache_folder() / "graphql-peers.lock"):
-        if not (PEERS / "node_modules" / ".package-lock.json").is_file():
-            import subprocess
-
-            subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=PEERS, check=True, timeout=300, capture_output=True)
-    return found
 
 
 async def run(node: str, script: str, *arguments: str) -> asyncio.subprocess.Process:
@@ -60,7 +45,7 @@ async def test_the_reference_clients_get_answers_and_events(node: str, api: Any,
         assert process.stdout is not None
         async with asyncio.timeout(30):
             assert (await process.stdout.readline()).strip() == b"ready"
-            while "graphql_subscriptions 1.0" not in (await api.http.get("/metrics")).text:
+            while "graphql_subscriptions 1.0" not in (await api.http.get("/metrics")).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         for at in range(3):
             await api.measure({(SPINDLE, "temperature"): float(at)})

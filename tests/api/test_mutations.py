@@ -8,7 +8,8 @@ import httpx
 
 MACHINE = "toulouse/line-1/cnc-01"
 UPDATE = """mutation($input: UpdateTwinInput!) { updateTwin(input: $input)
-    { twin { etag properties(paths: ["name", "controller.feed_override", "placement"]) } seq userErrors { code message path remedy } clientMutationId } }"""
+    { twin { etag properties(paths: ["name", "controller.feed_override", "placement"]) } seq userErrors { code
+    message path remedy } clientMutationId } }"""
 CREATE = """mutation($input: CreateTwinInput!) { createTwin(input: $input)
     { twin { dtId etag name } seq userErrors { code message path remedy } clientMutationId } }"""
 PUMP = "dtmi:com:twinloom:cnc:CoolantPump;1"
@@ -103,7 +104,8 @@ async def test_a_model_with_defects_lists_every_one(api: Any) -> None:
         ],
     }
     done = await api.data(
-        "mutation($d: [JSON!]!) { uploadModels(input: {documents: $d}) { models { modelId } userErrors { code path message remedy } } }",
+        "mutation($d: [JSON!]!) { uploadModels(input: {documents: $d}) { models { modelId } userErrors { code "
+        "path message remedy } } }",
         {"d": [bad]},
     )
     errors = done["uploadModels"]["userErrors"]

@@ -1,4 +1,5 @@
-"""A compiled plan and graphql-core give the same answer, for documents nobody wrote: the schema itself generates them."""
+"""A compiled plan and graphql-core give the same answer, for documents nobody wrote: the schema itself
+generates them."""
 
 from __future__ import annotations
 
@@ -146,7 +147,7 @@ class Writer:
             "paths": lambda: f"paths: {orjson.dumps([self.one_of(*PATHS)]).decode()}",
             "unit": lambda: "unit: " + self.text("String", self.one_of(*UNITS)),
             "filter": lambda: f"filter: {self.one_of(*FILTERS)}" if field not in ("alerts", "workOrders") else None,
-            "first": lambda: f"first: {self.variable('Int', self.one_of(0, 1, 3)) if self.chance(40) else self.one_of(1, 2, 5)}",
+            "first": lambda: self.first(),
             "direction": lambda: f"direction: {self.one_of('OUTGOING', 'INCOMING')}",
             "orderBy": lambda: self.order(),
             "maxDepth": lambda: f"maxDepth: {self.one_of(0, 1, 2)}",
@@ -156,6 +157,9 @@ class Writer:
         if name in optional and self.chance(50):
             return optional[name]()
         return None
+
+    def first(self) -> str:
+        return f"first: {self.variable('Int', self.one_of(0, 1, 3)) if self.chance(40) else self.one_of(1, 2, 5)}"
 
     def order(self) -> str:
         by = self.one_of("id", "seq", "temperature", "nope")
@@ -214,8 +218,10 @@ async def test_the_documents_of_this_room_are_compiled(engine: Engine) -> None:
     """The comparison above would be empty if plans were never made."""
     for text in (
         "{ __typename serviceInfo { name health { state parts { name } } } }",
-        "{ twins(first: 5) { edges { cursor node { id dtId rul { rulDays } alerts { id } } } pageInfo { endCursor } } }",
-        'query($f: Int, $on: Boolean!) { twins(first: $f) { nodes { dtId @include(if: $on) value(path: "temperature") } } }',
+        "{ twins(first: 5) { edges { cursor node { id dtId rul { rulDays } alerts { id } } } pageInfo { "
+        "endCursor } } }",
+        "query($f: Int, $on: Boolean!) { twins(first: $f) { nodes { dtId @include(if: $on) value(path: "
+        '"temperature") } } }',
         '{ twins(first: 2) { edges { at: node { related(filter: {model: "dtmi:nothing;1"}) { totalCount } } } } }',
         'query($p: String!) { twin(id: "toulouse") { related { nodes { values { path quality } value(path: $p) } } } }',
     ):

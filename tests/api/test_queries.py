@@ -33,7 +33,8 @@ async def test_values_come_with_unit_quality_and_times(api: Any) -> None:
     found = await api.data(
         """query($id: String!) { twin(id: $id) {
             seq value(path: "temperature") fahrenheit: value(path: "temperature", unit: "degreeFahrenheit")
-            property(path: "temperature") { path value number unit symbol quality statusCode sourceTime seq stale } } }""",
+            property(path: "temperature") { path value number unit symbol quality statusCode sourceTime seq
+            stale } } }""",
         {"id": SPINDLE},
     )
     twin = found["twin"]
@@ -68,7 +69,8 @@ async def test_paging_through_all_twins_gives_each_once_in_order(api: Any) -> No
     after = None
     while True:
         found = await api.data(
-            "query($after: String) { twins(first: 50, after: $after) { nodes { dtId } totalCount pageInfo { hasNextPage endCursor } } }",
+            "query($after: String) { twins(first: 50, after: $after) { nodes { dtId } totalCount pageInfo { "
+            "hasNextPage endCursor } } }",
             {"after": after},
         )
         page = found["twins"]
@@ -93,12 +95,14 @@ async def test_filters_combine(api: Any) -> None:
     await api.measure({(SPINDLE, "temperature"): 80.0, ("hamburg/line-1/cnc-19/spindle", "temperature"): 20.0})
     found = await api.data(
         """{ twins(filter: {model: "dtmi:com:twinloom:cnc:Spindle;1",
-             property: {path: "temperature", gt: 150, unit: "degreeFahrenheit", quality: [GOOD]}}) { nodes { dtId } } }"""
+             property: {path: "temperature", gt: 150, unit: "degreeFahrenheit", quality: [GOOD]}}) { nodes {
+             dtId } } }"""
     )
     assert [node["dtId"] for node in found["twins"]["nodes"]] == [SPINDLE]
     found = await api.data(
         """{ twins(filter: {model: "dtmi:com:twinloom:cnc:CncMachine;1",
-             relationship: {name: "contains", some: {property: {path: "temperature", gte: 80}}}}) { nodes { dtId } } }"""
+             relationship: {name: "contains", some: {property: {path: "temperature", gte: 80}}}}) { nodes {
+             dtId } } }"""
     )
     assert [node["dtId"] for node in found["twins"]["nodes"]] == [MACHINE]
 
@@ -158,9 +162,11 @@ async def test_history_has_points_and_buckets(api: Any) -> None:
         await api.measure({(SPINDLE, "temperature"): 20.0 + at}, step_s=1.0)
     await api.service.historian.flush()
     found = await api.data(
-        """query($id: String!) { history(twin: $id, path: "temperature", from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z")
+        """query($id: String!) { history(twin: $id, path: "temperature", from: "2023-11-14T22:00:00Z", to:
+        "2023-11-14T23:00:00Z")
             { unit points { time value quality } buckets { count } gaps { reason } }
-            twin(id: $id) { history(path: "temperature", bucketMs: 3600000, from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z",
+            twin(id: $id) { history(path: "temperature", bucketMs: 3600000, from: "2023-11-14T22:00:00Z", to:
+            "2023-11-14T23:00:00Z",
               unit: "kelvin") { unit buckets { start count min max avg last } } } }""",
         {"id": SPINDLE},
     )

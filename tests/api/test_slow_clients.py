@@ -16,9 +16,12 @@ from websockets.uri import parse_uri
 from twinloom.api.app import Limits
 
 SPINDLE = "toulouse/line-1/cnc-01/spindle"
-WIDE = """subscription { twinsChanged(filter: {subtreeOf: "toulouse"})
-    { seq missed changes { dtId missed values { number } twin { properties %s } } } }""" % " ".join(
+MANY = " ".join(
     f"v{n}: values {{ path number sourceTime receivedTime unit symbol quality statusCode }}" for n in range(20)
+)
+WIDE = (
+    'subscription { twinsChanged(filter: {subtreeOf: "toulouse"}) { seq missed changes { dtId missed '
+    f"values {{ number }} twin {{ properties {MANY} }} }} }} }}"
 )
 
 
@@ -47,11 +50,8 @@ class Deaf:
         """Reads once (blocking) and returns the JSON messages that are complete."""
         self.protocol.receive_data(self.sock.recv(65536))
         self.flush()
-        found = []
-        for event in self.protocol.events_received():
-            if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                found.append(json.loads(event.data))
-        return found
+        events = self.protocol.events_received()
+        return [json.loads(one.data) for one in events if isinstance(one, Frame) and one.opcode is Opcode.TEXT]
 
     def begin(self, token: str, query: str) -> None:
         while self.protocol.state.name != "OPEN":
@@ -92,7 +92,8 @@ async def test_a_client_that_never_reads_harms_nobody_and_is_told_what_it_missed
 
 
 async def test_memory_is_flat_over_many_events_of_an_interpreted_subscription(api: Any) -> None:
-    """graphql-core 3.3 keeps something of every event for the life of a subscription; each execution here is its own."""
+    """graphql-core 3.3 keeps something of every event for the life of a subscription; each execution here is
+    its own."""
     from twinloom.api.documents import Operation
     from twinloom.api.engine import Engine
     from twinloom.api.schema.changes import AlertChange

@@ -123,7 +123,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(api: Any) -> None:
             await socket.settle()
             socket.raw.transport.abort()
     async with asyncio.timeout(10):
-        while (
+        while (  # noqa: ASYNC110
             "graphql_subscriptions 0.0" not in (await api.http.get("/metrics")).text
             or len(asyncio.all_tasks()) > tasks + 2
         ):

@@ -29,12 +29,18 @@ async def test_a_model_is_a_type_with_its_properties_units_and_components(api: A
         """query($s: String!, $m: String!) {
             spindle(id: $s) { __typename dtId temperature f: temperature(unit: "degreeFahrenheit") vibration_x name }
             cncMachine(id: $m) { serial_number controller { operating_mode feed_override }
-              contains(where: {NOT: {name: {startsWith: "Axis"}}}) { nodes { __typename dtId ... on Spindle { temperature } } } } }""",
+              contains(where: {NOT: {name: {startsWith: "Axis"}}}) { nodes { __typename dtId ... on Spindle {
+              temperature } } } } }""",
         {"s": SPINDLE, "m": MACHINE},
     )
     assert found["spindle"] == {
-        "__typename": "Spindle", "dtId": SPINDLE, "temperature": 60.0, "f": 140.0, "vibration_x": None, "name": "Spindle",
-    }  # fmt: skip
+        "__typename": "Spindle",
+        "dtId": SPINDLE,
+        "temperature": 60.0,
+        "f": 140.0,
+        "vibration_x": None,
+        "name": "Spindle",
+    }
     assert found["cncMachine"]["controller"] == {"operating_mode": "automatic", "feed_override": 100.0}
     parts = {node["dtId"].rpartition("/")[2]: node for node in found["cncMachine"]["contains"]["nodes"]}
     assert set(parts) == {"spindle", "coolant-pump", "tool-changer"}
@@ -80,7 +86,8 @@ async def test_uploaded_models_are_in_the_schema_at_once_and_gone_when_deleted(a
     after = await api.data("{ serviceInfo { schemaHash } valves { totalCount } }")
     assert after["serviceInfo"]["schemaHash"] != before["serviceInfo"]["schemaHash"]
     await api.data(
-        """mutation { createTwin(input: {id: "v1", model: "dtmi:com:example:Valve;1", properties: {opening: 0.5, alerts: 7}})
+        """mutation { createTwin(input: {id: "v1", model: "dtmi:com:example:Valve;1", properties: {opening:
+        0.5, alerts: 7}})
             { userErrors { message } } }"""
     )
     found = await api.data("{ valves { nodes { opening alerts { id } alerts_ } } }")

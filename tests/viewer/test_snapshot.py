@@ -18,7 +18,7 @@ from twinloom.twin.errors import BadFile, BadRequest, Unauthenticated, Unavailab
 from twinloom.viewer.client import Client
 from twinloom.viewer.glb import checked_glb
 from twinloom.viewer.past import fetch_past
-from twinloom.viewer.snapshot import snapshot
+from twinloom.viewer.snapshot import inspect, snapshot
 
 SPINDLE = "toulouse/line-1/cnc-01/spindle"
 START = datetime.fromtimestamp(1_700_000_000, UTC)  # the server's clock in these tests starts here
@@ -78,6 +78,14 @@ async def test_the_past_has_the_values_and_alerts_of_its_time(shaking: Any) -> N
     assert quiet.twins[SPINDLE].values["vibration_x"].number == 2.0
     assert loud.twins[SPINDLE].values["vibration_x"].number == 5.5
     assert [alert.rule for alert in loud.standing()] == ["spindle-vibration-high"]
+
+
+def test_a_scene_is_inspected_without_drawing(server: Any, tmp_path: Path) -> None:
+    assert inspect(server.url, server.token) == ()
+    out = tmp_path / "plant.glb"
+    snapshot(server.url, server.token, out)
+    document = inspect(server.url, server.token, meshes=[out])
+    assert document == (), "the file's nodes are the plant's twins"
 
 
 def test_a_picture_of_the_past_says_so(shaking: Any, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from twinloom.viewer.geometry import Material
 from twinloom.viewer.palettes import LOOKS, State, Theme, difference, rgb
 from twinloom.viewer.plant import Alert, Plant, Rule, Value
 from twinloom.viewer.scene import Scene, SceneTwin, base_colours, build_scene
-from twinloom.viewer.state import PATTERN_ALPHA, Overlay, life_left, overlay_spec, quantity, threshold_labels
+from twinloom.viewer.state import PATTERN_ALPHA, Overlay, overlay_spec
+from twinloom.viewer.wording import life_left, quantity, threshold_labels
 
 HOT = Rule("hot", "dtmi:com:twinloom:cnc:Spindle;1", "temperature", 75.0, None, "WARNING")
 

@@ -406,11 +406,11 @@ class Resolvers:
             "buckets": self.plant.buckets(twin, path, start, end, bucketMs),
         }
 
-    def alerts(self, _info: Json, first: int, after: str | None = None) -> Json:
-        return self.page(list(self.plant.alerts.values()), first, after)
+    def alerts(self, _info: Json, first: int, after: str | None = None, filter: Json = None) -> Json:
+        return self.page(in_state(self.plant.alerts, filter), first, after)
 
-    def workOrders(self, _info: Json, first: int, after: str | None = None) -> Json:
-        return self.page(list(self.plant.orders.values()), first, after)
+    def workOrders(self, _info: Json, first: int, after: str | None = None, filter: Json = None) -> Json:
+        return self.page(in_state(self.plant.orders, filter), first, after)
 
     def alertRules(self, _info: Json) -> Json:
         return self.plant.rules
@@ -585,6 +585,11 @@ class Server:
             return
         async for result in stream:
             await socket.send_json({"type": "next", "id": id, "payload": answer(result)})
+
+
+def in_state(rows: dict[str, Json], filter: Json) -> list[Json]:
+    states = (filter or {}).get("state")
+    return [row for row in reversed(rows.values()) if states is None or row["state"] in states]
 
 
 def answer(result: ExecutionResult) -> Json:

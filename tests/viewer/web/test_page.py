@@ -15,6 +15,7 @@ from graphql import build_schema, parse, validate
 from twinloom.viewer.palettes import LOOKS, RAMPS, State
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 BROWSER_S = 150.0
 
 
@@ -102,9 +103,10 @@ def documents(page: Path, folder: Path) -> list[str]:
     return texts
 
 
-def test_every_document_of_the_page_is_valid_against_the_schema(page: Path, tmp_path: Path) -> None:
-    schema = build_schema((HERE / "schema.graphql").read_text())
+@pytest.mark.parametrize("schema", [HERE / "schema.graphql", ROOT / "docs" / "schema.graphql"], ids=["tests", "api"])
+def test_every_document_of_the_page_is_valid_against_the_schema(page: Path, tmp_path: Path, schema: Path) -> None:
+    built = build_schema(schema.read_text())
     texts = documents(page, tmp_path)
     assert len(texts) >= 13
-    problems = [str(error) for text in texts for error in validate(schema, parse(text))]
+    problems = [str(error) for text in texts for error in validate(built, parse(text))]
     assert not problems, "\n".join(problems)

@@ -4,7 +4,7 @@ import { type ControlActions, controlCanvas, controlPage } from "./controls";
 import { ACKNOWLEDGE } from "./documents";
 import { byId, el, setText } from "./dom";
 import { Feed, type FeedState } from "./feed";
-import { days, withUnit } from "./format";
+import { days, symbol, withUnit } from "./format";
 import { readGlb } from "./glb";
 import { Api, ApiError, token } from "./graphql";
 import { Past, readMany, standingAt, type Wanted } from "./history";
@@ -257,8 +257,8 @@ export class App {
     const select = byId<HTMLSelectElement>("colour-by");
     const option = (value: string, text: string) => el("option", { value }, text);
     const values = el("optgroup", { label: "Value" });
-    for (const [path, { symbol, label }] of [...this.symbols].sort((a, b) => a[1].label.localeCompare(b[1].label))) {
-      values.append(option(`value:${path}`, symbol ? `${label} [${symbol}]` : label));
+    for (const [path, { symbol: own, label }] of [...this.symbols].sort((a, b) => a[1].label.localeCompare(b[1].label))) {
+      values.append(option(`value:${path}`, own ? `${label} [${own}]` : label));
     }
     select.replaceChildren(option("condition", "Condition"), option("health", "Health zone"), option(`value:${RUL_PATH}`, "Remaining life [d]"), values);
     select.value = colourText(this.overlay.mode);
@@ -267,21 +267,21 @@ export class App {
   /** Every numeric path of the plant's models with its label and unit. */
   private indexSymbols(): void {
     const found = new Map<string, { symbol: string; labels: Set<string> }>();
-    const add = (path: string, symbol: string, label: string): void => {
+    const add = (path: string, unit: string, label: string): void => {
       const known = found.get(path) ?? { symbol: "", labels: new Set<string>() };
-      known.symbol ||= symbol;
+      known.symbol ||= unit;
       known.labels.add(label);
       found.set(path, known);
     };
     const used = new Set<string>();
     for (const twin of this.store.twins.values()) {
       used.add(twin.model);
-      for (const { path, symbol, value } of twin.values.values()) if (numberOf(value) !== null) add(path, symbol, this.store.label(twin, path));
+      for (const { path, symbol: own, value } of twin.values.values()) if (numberOf(value) !== null) add(path, own, this.store.label(twin, path));
     }
     for (const model of used) {
-      for (const { path, unit, label, numeric } of this.store.models.get(model)?.fields.values() ?? []) if (numeric) add(path, unit, label);
+      for (const { path, unit, label, numeric } of this.store.models.get(model)?.fields.values() ?? []) if (numeric) add(path, symbol(unit), label);
     }
-    this.symbols = new Map([...found].map(([path, { symbol, labels }]) => [path, { symbol, label: labels.size > 1 ? humane(path) : [...labels][0]! }]));
+    this.symbols = new Map([...found].map(([path, { symbol: own, labels }]) => [path, { symbol: own, label: labels.size > 1 ? humane(path) : [...labels][0]! }]));
   }
 
   private symbolOf(path: string): string {

@@ -78,7 +78,7 @@ export class Badges {
   /** After every picture: puts names and badges where their twins are now. */
   place(): void {
     const { clientWidth: width, clientHeight: height } = this.host;
-    const taken: Box[] = [];
+    const taken: Box[] = this.siteNames();
     const inside = (x: number, y: number) => x > -20 && y > -20 && x < width + 20 && y < height + 20;
     const spots = this.badges.map((badge) => ({ badge, spot: this.scene.project(badge.twin, 0.8) }));
     spots.sort((a, b) => b.badge.rank - a.badge.rank || (a.spot?.y ?? 0) - (b.spot?.y ?? 0));
@@ -104,6 +104,14 @@ export class Badges {
       for (const [name, value] of Object.entries(ends)) drawn.line.setAttribute(name, value.toFixed(1));
     }
     this.placeNames(taken, inside);
+  }
+
+  /** Where the names of sites stand: badges keep clear of them. */
+  private siteNames(): Box[] {
+    return this.wantedNames.filter((name) => name.kind === "site").flatMap(({ id, text }) => {
+      const spot = this.scene.projectCorner(id);
+      return spot?.ahead ? [{ left: spot.x, right: spot.x + text.length * 8 + 20, top: spot.y, bottom: spot.y + 22 }] : [];
+    });
   }
 
   private placeNames(taken: Box[], inside: (x: number, y: number) => boolean): void {

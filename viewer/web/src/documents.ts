@@ -27,11 +27,11 @@ export const TWIN_STATE = `query TwinState($id: String!, $paths: [String!]) {
 export const TWIN_DETAIL = `query TwinDetail($id: String!) {
   twin(id: $id) { ${TWIN} all: properties values { ${VALUE} unit symbol } }
 }`;
-export const ALERTS = `query Alerts($first: Int!, $after: String) {
-  alerts(first: $first, after: $after) { nodes { ${ALERT} } ${PAGE} }
+export const ALERTS = `query Alerts($first: Int!, $after: String, $state: [AlertState!]) {
+  alerts(filter: { state: $state }, first: $first, after: $after) { nodes { ${ALERT} } ${PAGE} }
 }`;
-export const ORDERS = `query WorkOrders($first: Int!, $after: String) {
-  workOrders(first: $first, after: $after) { nodes { ${ORDER} } ${PAGE} }
+export const ORDERS = `query WorkOrders($first: Int!, $after: String, $state: [WorkOrderState!]) {
+  workOrders(filter: { state: $state }, first: $first, after: $after) { nodes { ${ORDER} } ${PAGE} }
 }`;
 export const ACKNOWLEDGE = `mutation Acknowledge($id: ID!) {
   acknowledgeAlert(input: { id: $id }) { alert { ${ALERT} } userErrors { code message remedy } }

@@ -35,6 +35,7 @@ const WIDE_LIMIT = 1_500;
 /** What the API grants by default: more for twins than for other lists. */
 const PAGE_SIZE = 100;
 const TWINS_PAGE_SIZE = 500;
+const RECENT = 500;
 const FIRST_BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 15_000;
 const RESYNC_PAUSE_MS = 5_000;
@@ -234,10 +235,13 @@ export class Feed {
   private async readSnapshot(round: number): Promise<void> {
     this.rereads.clear();
     const seen = new Set<string>();
-    const [models, alerts, orders] = await Promise.all([
+    // All that stands or is open, and the newest of what is over: the time slider looks back at it.
+    const [models, standing, alerts, open, orders] = await Promise.all([
       this.pages<WireModel>(documents.MODELS, "models"),
-      this.pages<WireAlert>(documents.ALERTS, "alerts", {}, 2_000),
-      this.pages<WireWorkOrder>(documents.ORDERS, "workOrders", {}, 2_000),
+      this.pages<WireAlert>(documents.ALERTS, "alerts", { state: ["RAISED", "ACKNOWLEDGED"] }),
+      this.pages<WireAlert>(documents.ALERTS, "alerts", { state: ["CLEARED"] }, RECENT),
+      this.pages<WireWorkOrder>(documents.ORDERS, "workOrders", { state: ["OPEN", "IN_PROGRESS"] }),
+      this.pages<WireWorkOrder>(documents.ORDERS, "workOrders", { state: ["CLOSED"] }, RECENT),
       this.pages<WireTwin>(documents.TWINS, "twins", { paths: this.wide ? null : this.paths() }, Infinity, (twins) => {
         if (round !== this.round) return;
         this.store.putTwins(twins);
@@ -247,8 +251,9 @@ export class Feed {
     if (round !== this.round) return;
     this.store.setModels(models);
     this.store.finishSnapshot(seen);
-    for (const alert of alerts) this.store.putAlert(alert);
-    for (const order of orders) this.store.putOrder(order);
+    this.store.keepStanding(new Set(standing.map((alert) => alert.alertId)));
+    for (const alert of [...standing, ...alerts]) this.store.putAlert(alert);
+    for (const order of [...open, ...orders]) this.store.putOrder(order);
   }
 
   /** All pages of a connection; a page the server calls too large is asked for again at half the size. */

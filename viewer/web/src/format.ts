@@ -11,6 +11,16 @@ export function number(value: number | null | undefined): string {
   return size >= 10_000 ? text.replace(/\B(?=(\d{3})+$)/g, "\u2009") : text;
 }
 
+const SYMBOLS: Record<string, string> = {
+  degreeCelsius: "°C", degreeFahrenheit: "°F", kelvin: "K", percent: "%", metre: "m", millimetre: "mm", micrometre: "µm", second: "s",
+  millisecond: "ms", minute: "min", hour: "h", day: "d", revolutionPerMinute: "rpm", hertz: "Hz", kilowatt: "kW", watt: "W",
+  kilowattHour: "kWh", volt: "V", ampere: "A", newton: "N", newtonMetre: "N m", bar: "bar", kilopascal: "kPa", pascal: "Pa",
+  litrePerMinute: "l/min", kilogram: "kg", metrePerSecond: "m/s", degreeOfArc: "°",
+};
+
+/** The symbol of a DTDL unit's name; what is no such name stays as it is. The API sends symbols with values, not with models. */
+export const symbol = (unit: string): string => SYMBOLS[unit] ?? unit;
+
 export function withUnit(value: number | null | undefined, symbol: string): string {
   const text = number(value);
   return symbol && text !== "–" ? `${text}\u00a0${symbol}` : text;

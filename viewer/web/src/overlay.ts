@@ -2,7 +2,7 @@
  * State -> looks, as data: which colour, which pattern, which badge, which legend. Pure. Bodies stay neutral; colour is for
  * exceptions only, by the thresholds of the server's alert rules, so that badge, colour and alert always agree.
  */
-import { days, withUnit } from "./format";
+import { days, symbol, withUnit } from "./format";
 import palettes from "./palette.json";
 import { numberOf, type Store, type Twin } from "./store";
 import type { Quality, Severity, WireAlert, WireRule, Zone } from "./wire";
@@ -138,8 +138,8 @@ export class Overlay {
     const judged = this.judge(twin, view);
     const look = { colour: this.colour(twin, view, judged), pattern: this.pattern(twin, view), rank: judged.rank };
     if (judged.rank < 2) return { look, badge: null };
-    const symbol = twin.values.get(judged.path)?.symbol || judged.unit;
-    const text = judged.path === RUL_PATH ? `${days(judged.value)} left` : withUnit(judged.value, symbol);
+    const unit = twin.values.get(judged.path)?.symbol || symbol(judged.unit);
+    const text = judged.path === RUL_PATH ? `${days(judged.value)} left` : withUnit(judged.value, unit);
     return { look, badge: { twin: twin.id, rank: judged.rank, title: this.store.shortName(twin.id), text } };
   }
 
@@ -182,20 +182,20 @@ export class Overlay {
       return { title: "Health zone", unit: "", entries: [...entries, ...tail], ramp: null };
     }
     const { path } = this.mode;
-    const symbol = path === RUL_PATH ? "d" : symbolOf(path);
+    const unit = path === RUL_PATH ? "d" : symbolOf(path);
     const limits = this.pathLimits(path);
     if (limits.length > 0) {
       const entries = limits.map(({ rule, text }) => ({
-        colour: rule.severity === "CRITICAL" ? palette.critical : palette.warning, pattern: PLAIN as Pattern, text: `${text}\u00a0${symbol}`.trim(),
+        colour: rule.severity === "CRITICAL" ? palette.critical : palette.warning, pattern: PLAIN as Pattern, text: `${text}\u00a0${unit}`.trim(),
       }));
       entries.push({ colour: palette.neutral, pattern: PLAIN, text: "Within limits, or without it" });
-      return { title: labelOf(path), unit: symbol, entries: [...entries, ...tail], ramp: null };
+      return { title: labelOf(path), unit, entries: [...entries, ...tail], ramp: null };
     }
     const colours = Array.from({ length: 16 }, (_, i) => mix(palette.low, palette.high, i / 15));
     const ramp = this.range
       ? { from: withUnit(this.range.low, ""), to: withUnit(this.range.high, ""), colours }
       : null;
-    return { title: labelOf(path), unit: symbol, entries: [{ colour: palette.neutral, pattern: PLAIN, text: "Has no such value" }, ...tail], ramp };
+    return { title: labelOf(path), unit, entries: [{ colour: palette.neutral, pattern: PLAIN, text: "Has no such value" }, ...tail], ramp };
   }
 
   private pattern(twin: Twin, view: View): Pattern {
@@ -246,7 +246,7 @@ export class Overlay {
     const texts = this.rules
       .filter((rule) => rule.severity === severity)
       .map((rule) => {
-        const unit = rule.value === RUL_PATH ? "d life" : symbolOf(rule.value) || rule.unit;
+        const unit = rule.value === RUL_PATH ? "d life" : symbolOf(rule.value) || symbol(rule.unit);
         return `${rule.above !== null ? ">" : "<"}\u00a0${rule.above ?? rule.below}\u00a0${unit.replace(" ", "\u00a0")}`;
       });
     return [...new Set(texts)].slice(0, 4).join(", ");

@@ -59,6 +59,8 @@ export interface Changes {
   orders: boolean;
 }
 
+/** A page that is open for weeks forgets the oldest alerts that are over. */
+const MOST_ALERTS = 5_000;
 const NUMERIC = /^(double|float|integer|short|byte|unsigned\w+|long|decimal)$/i;
 
 export function numberOf(value: Json | undefined): number | null {
@@ -221,8 +223,26 @@ export class Store {
     if (known && known.seq >= alert.seq && known.state === alert.state) return;
     if (known && known.seq > alert.seq) return;
     this.alerts.set(alert.alertId, alert);
+    if (this.alerts.size > MOST_ALERTS) this.forgetCleared();
     this.changes.alerts = true;
     this.touch(alert.dtId);
+  }
+
+  /** Drops alerts that a complete snapshot no longer has among those that stand. */
+  keepStanding(ids: ReadonlySet<string>): void {
+    for (const [id, alert] of this.alerts) {
+      if (alert.state === "CLEARED" || ids.has(id)) continue;
+      this.alerts.delete(id);
+      this.changes.alerts = true;
+      this.touch(alert.dtId);
+    }
+  }
+
+  private forgetCleared(): void {
+    for (const [id, alert] of this.alerts) {
+      if (this.alerts.size <= MOST_ALERTS * 0.9) return;
+      if (alert.state === "CLEARED") this.alerts.delete(id);
+    }
   }
 
   putOrder(order: WireWorkOrder): void {

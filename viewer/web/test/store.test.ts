@@ -62,6 +62,19 @@ describe("the store", () => {
     expect(store.alerts.get("a")?.state).toBe("ACKNOWLEDGED");
   });
 
+  it("forgets alerts that a fresh snapshot no longer has, and the oldest that are over", () => {
+    const store = plant(twin("p/s"));
+    store.putAlert(alert("p/s"));
+    store.keepStanding(new Set(["a"]));
+    expect(store.alerts.size).toBe(1);
+    store.keepStanding(new Set());
+    expect(store.alerts.size).toBe(0);
+    store.putAlert(alert("p/s"));
+    for (let i = 0; i < 6_000; i++) store.putAlert(alert("p/s", { alertId: `c${i}`, state: "CLEARED" }));
+    expect(store.alerts.size).toBeLessThanOrEqual(5_000);
+    expect([store.alerts.has("a"), store.alerts.has("c0"), store.alerts.has("c5999")]).toEqual([true, false, true]);
+  });
+
   it("finds the site, the way down and a short name", () => {
     const store = plant(twin("p", { name: "Plant" }), twin("p/m", { name: "CNC 1" }), twin("p/m/s", { name: "Spindle" }));
     expect(store.rootOf("p/m/s")).toBe("p");

@@ -93,7 +93,7 @@ export class Detail {
     this.values?.update(moment);
     this.fillStale(twin, moment);
     this.fillLife(twin, moment);
-    this.fillAlerts(twin);
+    this.fillAlerts(twin, moment !== null);
     this.fillOrders(twin);
     this.plot(false, moment);
   }
@@ -162,16 +162,16 @@ export class Detail {
     this.slots.life.replaceChildren(...(past === null ? [] : [el("p", { class: "card" }, `Remaining useful life then: ${past.toFixed(1)} d`)]));
   }
 
-  private fillAlerts(twin: Twin): void {
+  private fillAlerts(twin: Twin, past: boolean): void {
     const own = inOrder([twin.id, ...twin.children].flatMap((id) => [...this.actions.view().alerts(id)]));
-    const mark = own.map((alert) => `${alert.alertId}${alert.seq}`).join(" ");
+    const mark = `${past} ${own.map((alert) => `${alert.alertId}${alert.seq}`).join(" ")}`;
     if (mark === this.shown.alerts) return;
     this.shown.alerts = mark;
     const rows = own.map((alert) =>
       el("li", { class: "own-alert", "data-rank": alert.severity },
         el("strong", {}, alert.severity.toLowerCase()), " ", el("span", {}, messageOf(alert)), " ", el("time", {}, time(alert.raisedAt)),
         alert.dtId === twin.id ? null : el("button", { type: "button", class: "link", onclick: () => this.actions.show(alert.dtId) }, this.store.twins.get(alert.dtId)?.name ?? alert.dtId),
-        alert.state === "RAISED" ? el("button", { type: "button", class: "quiet", onclick: () => void this.actions.acknowledge(alert) }, "Acknowledge") : el("small", {}, `acknowledged${alert.acknowledgedBy ? ` by ${alert.acknowledgedBy}` : ""}`)),
+        past ? null : alert.state === "RAISED" ? el("button", { type: "button", class: "quiet", onclick: () => void this.actions.acknowledge(alert) }, "Acknowledge") : el("small", {}, `acknowledged${alert.acknowledgedBy ? ` by ${alert.acknowledgedBy}` : ""}`)),
     );
     this.slots.alerts.replaceChildren(...(rows.length > 0 ? [el("h3", {}, "Alerts"), el("ul", { class: "own-alerts" }, ...rows)] : []));
   }

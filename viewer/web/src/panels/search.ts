@@ -4,22 +4,25 @@ import type { Store, Twin } from "../store";
 
 const MOST_HITS = 12;
 
-/** Every word must occur in id, name or model; matches at the start of a word come first. Pure. */
+const starts = (text: string, word: string): boolean => text.split(/[\s/._-]+/).some((token) => token.startsWith(word));
+
+/** Every word must occur in id, name or model; matches in its own name and its holder's come first. Pure. */
 export function find(store: Store, text: string, most = MOST_HITS): Twin[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return [];
   const hits: { twin: Twin; score: number }[] = [];
   for (const twin of store.twins.values()) {
-    const where = `${store.pathOf(twin.id).map((one) => one.name).join(" ")} ${twin.id} ${store.modelName(twin.model)}`.toLowerCase();
+    const path = store.pathOf(twin.id);
+    const own = twin.name.toLowerCase();
+    const near = path.slice(-2).map((one) => one.name).join(" ").toLowerCase();
+    const all = `${path.map((one) => one.name).join(" ")} ${twin.id} ${store.modelName(twin.model)}`.toLowerCase();
     let score = 0;
     for (const word of words) {
-      const at = where.indexOf(word);
-      if (at < 0) {
+      if (!all.includes(word)) {
         score = -1;
         break;
       }
-      if (twin.name.toLowerCase().includes(word)) score += 2;
-      if (at === 0 || /[\s/._-]/.test(where[at - 1]!)) score += 1;
+      score += starts(own, word) ? 4 : starts(near, word) ? 3 : own.includes(word) ? 2 : starts(all, word) ? 1 : 0;
     }
     if (score >= 0) hits.push({ twin, score });
   }

@@ -1,6 +1,6 @@
 /** The values of the selected twin: number, unit, quality, source time and a plot each, kept up to date in place. */
 import { el, setText } from "../dom";
-import { number, time } from "../format";
+import { number, symbol, time } from "../format";
 import { type Series, valueAt } from "../history";
 import { draw, plotStyle, type Sample } from "../plot";
 import { numberOf, type Store, type Twin } from "../store";
@@ -118,7 +118,7 @@ export class Values {
     const label = this.store.label(this.twin, path);
     const toggle = el(
       "button", { type: "button", class: "value-main", "aria-expanded": "false", "data-path": path, title: `${path}: show the plot` },
-      el("span", { class: "label" }, label), spark, figure, el("span", { class: "unit" }, value.symbol || value.unit), quality, when,
+      el("span", { class: "label" }, label), spark, figure, el("span", { class: "unit" }, value.symbol || symbol(this.store.models.get(this.twin.model)?.fields.get(path)?.unit ?? value.unit)), quality, when,
     );
     const body = el("div", { class: "value", role: "listitem" }, toggle);
     const limits = this.rules.filter((rule) => rule.value === path).map((rule) => rule.above ?? rule.below!);
