@@ -28,9 +28,10 @@ from twinloom.runtime.scoring import Assignment
 from twinloom.runtime.service import Service
 from twinloom.twin.errors import BadSetting
 from twinloom.twin.ids import model_id
-from twinloom.twin.ports import Source
+from twinloom.twin.ports import Actuator, Source
 
 SOURCES = "twinloom.sources"
+ACTUATORS = "twinloom.actuators"
 MINIMUM_TOKEN = 16
 
 
@@ -80,6 +81,16 @@ def read_sources(settings: Settings) -> list[Source]:
     return found
 
 
+def find_actuators(sources: Sequence[Source]) -> list[Actuator]:
+    """The way back to the machines, from each adapter that has one: entry points that take the sources."""
+    return [
+        actuator
+        for point in entry_points(group=ACTUATORS)
+        if any(type(source).__module__.startswith(point.module.rpartition(".")[0]) for source in sources)
+        for actuator in point.load()(sources)
+    ]
+
+
 def make_estimator(settings: Settings) -> FallbackChain:
     """The configured model or the default ones, then the rules, which always answer.
 
@@ -98,13 +109,15 @@ def make_rules(settings: Settings) -> tuple[Rule, ...]:
 def build_service(settings: Settings, *, seed: Sequence[Change] = ()) -> Service:
     """The whole service, not yet started. Raises BadFile and BadSetting."""
     chain = make_estimator(settings)
+    sources = read_sources(settings)
     return Service(
         store=make_store(settings),
         history=DuckdbHistory(settings.database_file(settings.history)),
         estimator=chain,
         assignments=[Assignment(model_id(settings.rul_twins), layout_of(chain))],
         rules=make_rules(settings),
-        sources=read_sources(settings),
+        sources=sources,
+        actuators=find_actuators(sources),
         seed=seed,
         limits=settings.bounds,
     )

@@ -6,24 +6,22 @@ reached: one sentence on stderr, nothing half done.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
 from twinloom.app import prognosis_commands
-from twinloom.app.settings import Settings, read_settings
+from twinloom.app.opcua_commands import opcua
+from twinloom.app.options import AsJson, ColorBy, Config, Data, Host, Port, Token, Url, run, settings_of
+from twinloom.app.scene_commands import scene
 from twinloom.twin.errors import BadRequest, TwinloomError
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name="twinloom",
@@ -33,17 +31,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-
-Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")]
-Data = Annotated[Path | None, typer.Option(help="Folder of the databases.", show_default="twinloom-data")]
-Config = Annotated[Path | None, typer.Option(help="TOML file of settings (see docs/guides/settings.md).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Url = Annotated[str, typer.Option(help="Address of a running server.")]
-Token = Annotated[str | None, typer.Option(envvar="TWINLOOM_TOKEN", help="Bearer token of that server.")]
-
-
-ColorBy = Annotated[str, typer.Option(help="`rul`, `health` or a numeric property.")]
 
 
 class Theme(StrEnum):
@@ -59,21 +46,6 @@ def main() -> None:
     except TwinloomError as error:
         typer.secho(f"twinloom: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
         sys.exit(2)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` on uvloop where it is installed."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if sys.platform != "win32":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
-
-
-def settings_of(config: Path | None = None, **given: Any) -> Settings:
-    return read_settings(given, config=config)
 
 
 @app.command(epilog="Example: `twinloom demo --duration 30 --json --snapshot out.png`")
@@ -118,7 +90,7 @@ def serve(
 
 @app.command("import", epilog="Example: `twinloom import examples/cnc/plant.yaml --data plant`")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .yaml plant, .ndjson or .csv; or `cnc`, the example.")],
+    file: Annotated[Path, typer.Argument(help="A plant (.yaml), .ndjson, .csv, DTDL (.json, a folder), or `cnc`.")],
     data: Data = None,
     config: Config = None,
     mapping: Annotated[Path | None, typer.Option(help="How a .csv becomes twins (YAML).")] = None,
@@ -213,6 +185,18 @@ def view(
     from twinloom.viewer.window import view as open_window
 
     open_window(url, token, color_by=color_by, theme=theme.value)
+
+
+app.add_typer(opcua, name="opcua", epilog="Example: `twinloom opcua browse opc.tcp://10.0.0.5:4840`")
+app.add_typer(scene, name="scene", epilog="Example: `twinloom scene build plant.glb`")
+
+
+@app.command(epilog="Example: `twinloom schema --data plant > plant.graphql`")
+def schema(data: Data = None, config: Config = None) -> None:
+    """Print the GraphQL schema (SDL) that the models of a data folder make."""
+    from twinloom.app.schema_text import schema_text
+
+    typer.echo(run(schema_text(settings_of(config, data=data))), nl=False)
 
 
 train = typer.Typer(help="Train the RUL models anew (extra `train`).", no_args_is_help=True)

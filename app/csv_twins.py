@@ -28,6 +28,7 @@ from pathlib import Path
 import orjson
 
 from twinloom.app.loading import EdgeItem, Item, ModelItem, Report, TwinItem
+from twinloom.app.model_files import bytes_of
 from twinloom.app.ndjson import STEP, Progress, silent
 from twinloom.graph.layout import nest
 from twinloom.graph.yaml_text import Text, escape, parse
@@ -161,7 +162,7 @@ class CsvReading:
         if not files:
             raise self._mapping.text.bad("/models", f"there are no *.json files in {folder}", "name their folder")
         for file in files:
-            yield ModelItem(1, _bytes_of(file), str(file))
+            yield ModelItem(1, bytes_of(file), str(file))
 
     def _rows(self, table: _Table, report: Report) -> Iterator[tuple[int, dict[str, str]]]:
         try:
@@ -383,13 +384,6 @@ def _object(text: Text, value: Json, at: str, known: set[str] | None) -> dict[st
 
 def _text_of(path: Path) -> str:
     try:
-        return _bytes_of(path).decode()
+        return bytes_of(path).decode()
     except UnicodeDecodeError as error:
         raise BadFile(str(path), "is no UTF-8 text", place=f"byte {error.start}", remedy="save it as UTF-8") from error
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile(str(path), f"cannot be read ({error.strerror})", remedy="check the name") from error

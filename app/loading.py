@@ -151,8 +151,6 @@ class Check:
         self.there: set[str] = set()
         self._counts: dict[tuple[str, str], int] = {}
         self._plain: set[tuple[str, str, str]] = set()
-        self._bounded: dict[str, bool] = {}
-        self._awaited: list[tuple[int, str, ModelId]] = []
 
     def take(self, item: Item) -> None:
         if type(item) is EdgeItem:
@@ -168,17 +166,6 @@ class Check:
         if texts:
             self._read_models(texts)
         return self.new.models
-
-    def finish(self) -> None:
-        """What can be told only at the end: relationships that must be there."""
-        models = self.models()
-        for line, id, model in self._awaited:
-            names = [name for name, c in models.interface(model).contents.items() if isinstance(c, RelationshipType)]
-            counts = {name: self._existing(id, name) for name in names}
-            try:
-                models.checker(model).check_multiplicities(counts)
-            except ModelViolation as error:
-                self.report.add_error(line, error, f"twin {id!r}: ")
 
     def _read_models(self, texts: list[ModelItem]) -> None:
         documents: list[dtdl.Document] = []
@@ -214,6 +201,8 @@ class Check:
         except orjson.JSONDecodeError:
             return None  # the parser says what is wrong with it
         id = document.get("@id") if isinstance(document, dict) else None
+        if isinstance(document, list) and document and item.file:
+            return self._known_models(document)
         interface = self._hot.models.get(id) if isinstance(id, str) else None
         if interface is None:
             return None
@@ -222,6 +211,15 @@ class Check:
         message = f"the model {id} is there already and is another one"
         self.report.add(item.line, "modelDiffers", message, "give the changed model a new version", "/@id", item.file)
         return False
+
+    def _known_models(self, documents: list[Json]) -> bool | None:
+        """As `_known_model` for a file with an array: None unless the store has every one of them as it is."""
+        for document in documents:
+            id = document.get("@id") if isinstance(document, dict) else None
+            interface = self._hot.models.get(id) if isinstance(id, str) else None
+            if interface is None or interface.document != document:
+                return None
+        return True
 
     def _twin(self, item: TwinItem) -> None:
         models = self.models() if self._texts is not None else self.new.models
@@ -250,13 +248,6 @@ class Check:
         except TwinloomError as error:
             self.report.add_error(line, error, f"twin {id!r}: ")
             return
-        bounded = self._bounded.get(model)
-        if bounded is None:
-            contents = models.interface(model).contents.values()
-            bounded = any(isinstance(c, RelationshipType) and c.min_multiplicity for c in contents)
-            self._bounded[model] = bounded
-        if bounded:
-            self._awaited.append((line, id, model))
 
     def _edge(self, item: EdgeItem) -> None:
         models = self.models() if self._texts is not None else self.new.models
@@ -359,7 +350,7 @@ class _Writer:
                 self._loaded.relationships.unchanged += 1
             else:
                 self._loaded.relationships.updated += 1
-                self._changes.append(PutRelationship(edge, there.etag))
+                self._changes.append(PutRelationship(edge, there.etag, create=False))
         elif type(item) is TwinItem:
             if item.id in self._hot:
                 self._update(item)
@@ -428,7 +419,7 @@ def check(reading: Reading, hot: HotGraph, limits: Limits | None = None) -> Chec
     found = Check(hot, report, limits or Limits())
     for item in reading.items(found.models, report):
         found.take(item)
-    found.finish()
+    found.models()
     if report.count:
         raise ImportRefused(report)
     return found

@@ -19,6 +19,7 @@ from rich.table import Table
 from twinloom.app.bootstrap import open_store
 from twinloom.app.folder import claimed
 from twinloom.app.settings import Settings
+from twinloom.app.transfer import is_new
 from twinloom.graph.hot import HotGraph
 from twinloom.runtime.commits import Commits
 from twinloom.runtime.feed import Feed
@@ -26,7 +27,7 @@ from twinloom.runtime.metrics import Metrics
 from twinloom.runtime.migration import MIGRATION, MIGRATION_UNDO, Migrations, Plan
 from twinloom.runtime.model_moves import Move
 from twinloom.runtime.sequence import Sequence as Numbering
-from twinloom.twin.errors import BadRequest
+from twinloom.twin.errors import BadFile, BadRequest
 from twinloom.twin.ids import model_id
 from twinloom.twin.instance import Json
 from twinloom.twin.ports import SystemClock
@@ -102,7 +103,9 @@ def _known(migrations: Migrations, id: str) -> Plan:
 
 @contextlib.asynccontextmanager
 async def open_migrations(settings: Settings) -> AsyncIterator[Migrations]:
-    """The migrations of a data folder that no server has open."""
+    """The migrations of a data folder that no server has open. Raises BadFile where there is no graph."""
+    if is_new(settings):
+        raise BadFile(str(settings.data), "holds no graph", remedy="name the folder that `serve` uses with --data")
     with claimed(settings.data):
         async with open_store(settings) as store:
             snapshot = await store.load()

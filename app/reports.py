@@ -22,7 +22,7 @@ SHOWN = 50
 async def import_and_report(
     file: Path, settings: Settings, mapping: Path | None, *, dry_run: bool, as_json: bool
 ) -> int:
-    """0 when the file was imported (or could be), 1 when it has defects, which are printed. Raises BadFile and others."""
+    """0 when the file was imported (or could be), 1 when it has defects, which are printed. Raises TwinloomErrors."""
     try:
         report = await import_file(file, settings, mapping=mapping, dry_run=dry_run, quiet=as_json)
     except ImportRefused as refused:

@@ -1,6 +1,6 @@
 """`twinloom import` and `twinloom export`: files into the graph store and out of it.
 
-A plant file (YAML) goes in whole or not at all. NDJSON and CSV are checked whole, then written in batches: importing
+A plant file (YAML) goes in whole or not at all, and so do DTDL files. NDJSON and CSV are checked whole, then written in batches: importing
 the same file again changes nothing, and goes on where an interrupted import stopped.
 """
 
@@ -21,13 +21,14 @@ from twinloom.app.bootstrap import make_store, open_store
 from twinloom.app.csv_twins import CsvReading, read_mapping
 from twinloom.app.folder import claimed, example, existing
 from twinloom.app.loading import Loaded, Reading, check, write
+from twinloom.app.model_files import ModelFiles
 from twinloom.app.settings import Settings
 from twinloom.graph.hot import HotGraph
 from twinloom.graph.seed import Plant, read_plant
 from twinloom.graph.store import GraphStore, PutModels, PutRelationship, PutTwin, Snapshot
 from twinloom.twin.errors import BadFile, BadRequest, Conflict
 
-PLANT, NDJSON, CSV = (".yaml", ".yml"), (".ndjson", ".jsonl"), (".csv",)
+NDJSON, CSV, MODELS = (".ndjson", ".jsonl"), (".csv",), (".json",)
 
 
 def plant_file(given: Path) -> Path:
@@ -49,6 +50,8 @@ async def import_file(
     if (mapping is not None) != (suffix in CSV):
         said = "needs a mapping" if suffix in CSV else "takes no mapping"
         raise BadRequest(f"{file} {said}", remedy="a .csv file and --mapping FILE.yaml go together")
+    if suffix in MODELS or _is_folder(file):
+        return asdict(await load(ModelFiles(file), settings, dry_run=dry_run))
     if suffix not in NDJSON + CSV:
         return await import_plant(file, settings, dry_run=dry_run)
     with progress_bar(f"{file.name}: check", _size(file), quiet) as progress:
@@ -65,7 +68,7 @@ async def load(reading: Reading, settings: Settings, *, dry_run: bool = False) -
     """Checks and writes one file. A store that is not there yet is made only once the file was found good."""
     with contextlib.ExitStack() as held:
         hot = HotGraph()
-        if not _is_new(settings):
+        if not is_new(settings):
             held.enter_context(claimed(settings.data))
             async with open_store(settings) as store:
                 snapshot = await store.load()
@@ -84,7 +87,12 @@ def _size(file: Path) -> int:
     return existing(file, "file to import").stat().st_size
 
 
-def _is_new(settings: Settings) -> bool:
+def _is_folder(file: Path) -> bool:
+    return file.is_dir()
+
+
+def is_new(settings: Settings) -> bool:
+    """True when there is no graph yet that could be opened; a server's is always there."""
     return settings.graph.startswith("sqlite:") and not settings.database_file(settings.graph).exists()
 
 
@@ -127,7 +135,7 @@ async def export_file(
     """Writes everything that the store holds as NDJSON and counts it. Raises BadFile, BadRequest, StoreUnavailable."""
     if file.suffix.lower() not in NDJSON:
         raise BadRequest(f"{file} is no .ndjson file", remedy="export to a name that ends in .ndjson")
-    if _is_new(settings):
+    if is_new(settings):
         raise BadFile(str(settings.data), "holds no graph", remedy="name the folder that `serve` uses with --data")
     with claimed(settings.data):
         store = make_store(settings)

@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from twinloom.twin.dtdl import Document, DtdlError, parse
+from twinloom.twin.dtdl import Document, DtdlError, Models, parse
 from twinloom.twin.errors import BadFile
 
 
-def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
-    """0 when the files together are valid, 1 when not. Raises BadFile for one that cannot be read."""
+def read_documents(paths: Sequence[Path]) -> list[Document]:
+    """The DTDL files, and those of the folders. Raises BadFile for one that cannot be read, or where there is none."""
     files = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
     if not files:
         raise BadFile(str(paths[0]), "holds no .json file", remedy="name DTDL files or a folder of them")
@@ -24,6 +24,17 @@ def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
             documents.append(Document(file.read_bytes(), str(file)))
         except OSError as error:
             raise BadFile(str(file), f"cannot be read ({error.strerror})", remedy="name an existing file") from None
+    return documents
+
+
+def read_models(paths: Sequence[Path]) -> Models:
+    """The models of files and folders. Raises BadFile, and DtdlError for what is not DTDL."""
+    return parse(read_documents(paths))
+
+
+def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
+    """0 when the files together are valid, 1 when not. Raises BadFile for one that cannot be read."""
+    documents = read_documents(paths)
     try:
         models = parse(documents)
     except DtdlError as error:
@@ -39,7 +50,7 @@ def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
                 }
                 for d in error.errors
             ]
-            print(json.dumps({"valid": False, "files": len(files), "defects": defects}))
+            print(json.dumps({"valid": False, "files": len(documents), "defects": defects}))
             return 1
         console = Console(highlight=False)
         for defect in error.errors:
@@ -48,10 +59,10 @@ def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
             console.print(f"    {escape(defect.message)}")
             if defect.remedy:
                 console.print(f"    [green]{escape(defect.remedy)}[/]")
-        console.print(f"[red]{len(error.errors)} defects in {len(files)} files[/]")
+        console.print(f"[red]{len(error.errors)} defects in {len(documents)} files[/]")
         return 1
     if as_json:
-        print(json.dumps({"valid": True, "files": len(files), "interfaces": len(models)}))
+        print(json.dumps({"valid": True, "files": len(documents), "interfaces": len(models)}))
     else:
-        Console(highlight=False).print(f"[green]valid[/]: {len(models)} interfaces in {len(files)} files")
+        Console(highlight=False).print(f"[green]valid[/]: {len(models)} interfaces in {len(documents)} files")
     return 0

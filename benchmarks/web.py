@@ -1,7 +1,7 @@
 """The web page in headless Chromium with software rendering: state change to pixels, first picture, size of the bundle.
 
-A change is timed in the page from the arrival of the event that recolours every part to the picture complete on
-the (software) graphics card. The page is fed by the small server of its tests. The peers are the budgets of the project.
+A change is timed in the page, from the arrival of the event that recolours every part to the picture being complete on
+the (software) graphics card. The page is fed by the small server of its tests; the peers are the project's budgets.
 """
 
 from __future__ import annotations

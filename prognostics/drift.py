@@ -8,10 +8,10 @@ says *that* a mean has changed; only a mean that now lies more than `FAR` traini
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river.drift import ADWIN
 
 from twinloom.prognostics.contract import ModelContract
 from twinloom.prognostics.estimator import ComponentWindow
@@ -26,11 +26,16 @@ class DriftWatch:
     """One ADWIN a channel."""
 
     def __init__(self, channels: int, *, delta: float = _DELTA) -> None:
-        self._detectors = [ADWIN(delta) for _ in range(channels)]
+        self._delta = delta
+        self._detectors: list[Any] = []  # made with the first values: importing river takes seconds
         self.changes = [0] * channels
 
     def observe(self, values: npt.NDArray[np.float64]) -> list[int]:
         """Takes one value a channel, (channels,), NaN where there is none. Returns the channels that changed."""
+        if not self._detectors:
+            from river.drift import ADWIN
+
+            self._detectors = [ADWIN(self._delta) for _ in self.changes]
         changed = []
         for i, (detector, value) in enumerate(zip(self._detectors, values.tolist(), strict=True)):
             if value == value:
@@ -42,6 +47,8 @@ class DriftWatch:
 
     def mean(self, channel: int) -> float:
         """The mean of the channel's present window, NaN before enough values came."""
+        if not self._detectors:
+            return float("nan")
         detector = self._detectors[channel]
         return float(detector.estimation) if detector.width >= _SETTLED else float("nan")
 

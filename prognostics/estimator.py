@@ -27,9 +27,10 @@ class ComponentWindow:
 
     features float32 (W, F); rows before the first `strides` ones seen are NaN. daily float64 (W, C): mean of each
     channel over each stride, NaN where no good reading came; bad bool (W, C): readings came but were mostly not good.
-    frozen int (C,): for how many strides a channel has repeated itself exactly. `age`: the clock, in its unit.
-    `since_install`: the component has been watched since its first stride. `quality_share`: good readings / readings.
-    `defect`: why nobody can score this window (`age`: the clock is silent), else "".
+    frozen int (C,): for how many strides a channel has repeated itself exactly. `age`: the clock at the end of the
+    newest row, in its unit; NaN while it is not known. `since_install`: watched since its first stride.
+    `quality_share`: good readings / readings. `defect`: why nobody can score this window (`age`: the clock is silent),
+    else "".
     """
 
     twin: TwinId

@@ -311,7 +311,7 @@ class FeatureBank:
                     bad=bad[i],
                     frozen=state["frozen"][row].copy(),
                     strides=min(int(strides[i]), w),
-                    age=float(self._clock[row]),
+                    age=float(self._bucket[row] * self.layout.stride) if self._bucket[row] >= 0 else float("nan"),
                     since_install=bool(state["first"][row] == 0),
                     quality_share=float(share[i]) if totals[i] else 0.0,
                     source_time_ns=int(self._time[row]),

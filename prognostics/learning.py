@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from river import linear_model, optim
-from river.drift import ADWIN
+from typing import Any
 
 from twinloom.prognostics.conformal import AdaptiveWidth
 from twinloom.twin.assessments import ModelHealth, RulEstimate
@@ -39,8 +37,8 @@ class Learner:
         self._cap = cap_days
         self._level = level
         self._width = AdaptiveWidth(level=level)
-        self._regression = _regression()
-        self._adwin = ADWIN(0.002)
+        self._regression: Any = None  # both made with the first label: importing river takes seconds
+        self._adwin: Any = None
         self._drifted = False
         self._error_sum = 0.0
         self._labels = 0
@@ -65,6 +63,8 @@ class Learner:
         self.lives += 1
 
     def _learn(self, predicted: float, truth: float, half_width: float) -> None:
+        if self._regression is None:
+            self._regression, self._adwin = _streaming()
         self._width.learn(predicted=self.recalibrated(predicted), truth=truth, half_width=half_width)
         self._regression.learn_one(self._inputs(predicted), (truth - predicted) / self._cap)
         self._adwin.update(abs(truth - predicted) / self._cap)
@@ -78,7 +78,7 @@ class Learner:
 
     def recalibrated(self, rul_days: float) -> float:
         """The estimate after correction, within +-30 % of what the model said; unchanged before three lives."""
-        if self.lives < _ENOUGH_LIVES:
+        if self.lives < _ENOUGH_LIVES or self._regression is None:
             return rul_days
         shift = float(self._regression.predict_one(self._inputs(rul_days))) * self._cap
         bound = _CLIP * rul_days
@@ -123,5 +123,10 @@ class Learner:
         self.__dict__.update(fresh.__dict__)
 
 
-def _regression() -> linear_model.LinearRegression:
-    return linear_model.LinearRegression(optimizer=optim.SGD(_RATE), intercept_lr=_RATE, l2=1e-4)
+def _streaming() -> tuple[Any, Any]:
+    """The regression of the correction, and ADWIN on the residuals."""
+    from river import linear_model, optim
+    from river.drift import ADWIN
+
+    regression = linear_model.LinearRegression(optimizer=optim.SGD(_RATE), intercept_lr=_RATE, l2=1e-4)
+    return regression, ADWIN(0.002)

@@ -8,17 +8,27 @@ from dataclasses import replace
 from twinloom.prognostics.drift import InputDrift
 from twinloom.prognostics.estimator import ComponentWindow, Refused
 from twinloom.prognostics.learning import Learner
+from twinloom.prognostics.loading import loaded
 from twinloom.prognostics.onnx_estimator import OnnxEstimator
 from twinloom.twin.assessments import ModelHealth, RulEstimate
 
 HealthChanged = Callable[[ModelHealth, str], None]
+Drifted = Callable[[Sequence[str]], None]
 
 
 class Monitored:
-    """Answers like `model`; `health_changed` is told when the model's health or its reason's code changes."""
+    """Answers like `model`; `health_changed` is told when the model's health or its reason's code changes, `drifted`
+    the channels in which ADWIN found a change. `patient`: inputs are watched once river is imported in the background,
+    so that no answer waits for that."""
 
     def __init__(
-        self, model: OnnxEstimator, *, learner: Learner | None = None, health_changed: HealthChanged | None = None
+        self,
+        model: OnnxEstimator,
+        *,
+        learner: Learner | None = None,
+        health_changed: HealthChanged | None = None,
+        drifted: Drifted | None = None,
+        patient: bool = False,
     ) -> None:
         self.model = model
         self.name = model.name
@@ -27,11 +37,22 @@ class Monitored:
         self.learner = learner or Learner(model.cap_days)
         self._told = (ModelHealth.OK, "")
         self._health_changed = health_changed
+        self._drifted = drifted
+        self._patient = patient
 
     def estimate(self, windows: Sequence[ComponentWindow]) -> list[RulEstimate | Refused]:
         """The model's answers, recalibrated; `drifting` with the reason while inputs or errors have moved."""
-        answers = self.model.estimate(windows)
-        self.drift.observe([w for w, a in zip(windows, answers, strict=True) if isinstance(a, RulEstimate)])
+        return self.judged(windows, self.model.estimate(windows))
+
+    def judged(
+        self, windows: Sequence[ComponentWindow], answers: Sequence[RulEstimate | Refused], *, watch: bool = True
+    ) -> list[RulEstimate | Refused]:
+        """What the model has answered, recalibrated and marked. Without `watch` the inputs leave no trace."""
+        if watch and (not self._patient or loaded("river.drift")):
+            seen = [w for w, a in zip(windows, answers, strict=True) if isinstance(a, RulEstimate)]
+            found = self.drift.observe(seen)
+            if found and self._drifted is not None:
+                self._drifted(found)
         health, reason = self.health()
         if (health, reason.partition(":")[0]) != self._told:
             self._told = (health, reason.partition(":")[0])

@@ -26,8 +26,10 @@ from twinloom.prognostics.onnx_file import MAX_BYTES, inspect
 from twinloom.twin.assessments import ModelHealth, RulEstimate
 from twinloom.twin.errors import BadFile
 
+Floats = npt.NDArray[np.float64]
+
 CHUNK = 64
-_FAR = 6.0  # standard deviations beyond what training saw
+_FAR = 6.0  # standard deviations from the mean of training: beyond, and beyond all that it saw, is refused
 _TOLERANCE = 0.1  # of the cap: a net may overshoot a little; the estimate itself is clipped
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = MODELS / "cnc-spindle.onnx"
@@ -80,9 +82,8 @@ class OnnxEstimator:
         self._severity = severity
         self._limits = limits
         ranges = self.contract.ranges
-        far = np.array([_FAR * entry.std for entry in ranges])
-        self._lowest = np.array([entry.minimum for entry in ranges]) - far
-        self._highest = np.array([entry.maximum for entry in ranges]) + far
+        self._lowest: Floats = np.array([min(entry.minimum, entry.mean - _FAR * entry.std) for entry in ranges])
+        self._highest: Floats = np.array([max(entry.maximum, entry.mean + _FAR * entry.std) for entry in ranges])
         self._edges = np.array(self.contract.interval.edges)
         self._widths = np.array(self.contract.interval.half_widths)
         self._days = {"day": 1.0, "hour": 1 / 24}.get(self.contract.target_unit, 1.0)
@@ -147,8 +148,9 @@ class OnnxEstimator:
                 rows.append(inputs)
         if fit:
             x = np.stack(rows)
-            far = ~((x >= self._lowest) & (x <= self._highest)).all(axis=1)
-            usual = ~far.any(axis=1)
+            within = (x >= self._lowest) & (x <= self._highest)
+            far: npt.NDArray[np.bool_] = np.asarray(np.logical_not(within).any(axis=1))
+            usual: npt.NDArray[np.bool_] = np.logical_not(far.any(axis=1))
             for i, strange in zip(fit, far, strict=True):
                 if strange.any():
                     feature = self.contract.layout.features[int(strange.argmax())]

@@ -51,7 +51,7 @@ def paris_cycles(
     form. c in m/cycle per (MPa sqrt(m))^m.
 
     >>> round(paris_cycles(1e-3, 1e-2, 100.0, c=1e-11, m=3.0))
-    245594
+    776634
     """
     factor = c * (geometry * stress_range_mpa * np.sqrt(np.pi)) ** m
     if m == 2:

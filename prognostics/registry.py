@@ -17,6 +17,7 @@ from twinloom.prognostics.onnx_estimator import OnnxEstimator
 from twinloom.twin.assessments import RulEstimate
 from twinloom.twin.errors import Conflict, NotFound
 from twinloom.twin.ids import TwinId
+from twinloom.twin.instance import Json
 
 EVERYTHING = "*"
 TypesOf = Callable[[TwinId], Sequence[str]]
@@ -76,6 +77,10 @@ class ModelRegistry:
         """Like `add`, for a file. Raises BadFile."""
         estimator = OnnxEstimator.open(path, trusted=trusted)
         estimator.warm_up()
+        return self.put(estimator)
+
+    def put(self, estimator: OnnxEstimator) -> str:
+        """Takes a model that is open already; returns its digest."""
         with self._changing:
             self._models = {**self._models, estimator.version: self._models.get(estimator.version, estimator)}
         return estimator.version
@@ -149,18 +154,55 @@ class ModelRegistry:
     # -- scoring -------------------------------------------------------------------------------------------------
 
     def estimate(self, windows: Sequence[ComponentWindow]) -> list[RulEstimate | Refused]:
-        """One answer a window, by the model that is assigned to it; one run a model."""
+        """One answer a window, by the model that is assigned to it; one run a model, and one a shadow."""
         plan, models = self._plan, self._models
-        answers: list[RulEstimate | Refused] = [Refused(w.twin, "missing: no model is assigned") for w in windows]
-        for digest, places in self._by_model(plan.active, windows).items():
-            found = models[digest].estimate([windows[i] for i in places])
-            for i, answer in zip(places, found, strict=True):
-                answers[i] = answer
+        answers = self._answered(plan, models, windows)
         for digest, places in self._by_model(plan.shadows, windows).items():
             figures = self.shadow_figures[digest]
             for i, answer in zip(places, models[digest].estimate([windows[i] for i in places]), strict=True):
                 figures.count(answers[i], answer)
         return answers
+
+    def answer(self, windows: Sequence[ComponentWindow]) -> list[RulEstimate | Refused]:
+        """As `estimate`, without the shadows."""
+        return self._answered(self._plan, self._models, windows)
+
+    def _answered(
+        self, plan: _Plan, models: Mapping[str, OnnxEstimator], windows: Sequence[ComponentWindow]
+    ) -> list[RulEstimate | Refused]:
+        answers: list[RulEstimate | Refused] = [Refused(w.twin, "missing: no model is assigned") for w in windows]
+        for digest, places in self._by_model(plan.active, windows).items():
+            found = models[digest].estimate([windows[i] for i in places])
+            for i, answer in zip(places, found, strict=True):
+                answers[i] = answer
+        return answers
+
+    @property
+    def plan(self) -> dict[str, dict[str, Json]]:
+        """What is in force, as JSON: `active`, `history` and `shadows` by target."""
+        plan = self._plan
+        return {
+            "active": dict(plan.active),
+            "history": {target: list(digests) for target, digests in plan.history.items()},
+            "shadows": dict(plan.shadows),
+        }
+
+    def restore(self, kept: Mapping[str, Mapping[str, Json]]) -> None:
+        """Takes what `plan` gave; what names a model that is not loaded is left out."""
+        with self._changing:
+            known = self._models
+            self._plan = _Plan(
+                {**self._plan.active, **{t: d for t, d in kept["active"].items() if d in known}},
+                {t: tuple(d for d in past if d in known) for t, past in kept["history"].items()},
+                {t: d for t, d in kept["shadows"].items() if d in known},
+            )
+            for digest in self._plan.shadows.values():
+                self.shadow_figures.setdefault(digest, ShadowFigures())
+
+    @property
+    def models(self) -> Mapping[str, OnnxEstimator]:
+        """Every loaded model by its digest."""
+        return dict(self._models)
 
     def cancel(self) -> None:
         for model in self._models.values():

@@ -33,6 +33,8 @@ from twinloom.twin.signals import AlertAcknowledged, AlertCleared, AlertRaised, 
 log = logging.getLogger(__name__)
 
 KEPT_CLEARED = 10_000
+MODEL_HEALTH = "model_health"
+OWN_RULES = frozenset((MODEL_HEALTH,))
 
 
 class AlertBook:
@@ -140,6 +142,31 @@ class AlertBook:
         """Raises what has held long enough though no new value came; a stale twin's condition proves nothing."""
         self._follow_layout()
         self._follow(self._judge.tick(now_ns, lambda row: stale(self._hot.id_of(row))))
+
+    def hold(self, rule: str, twin: TwinId, severity: Severity, message: str, path: str, value: float) -> bool:
+        """Raises an alert that no rule of the plant is behind, unless it stands. False when the queue is full."""
+        assert self._commits is not None
+        if (rule, twin) in self._standing or twin not in self._hot:
+            return True
+
+        def prepare(numbers: Numbers, now_ns: int) -> Prepared:
+            if (rule, twin) in self._standing or twin not in self._hot:
+                return Prepared(Outcome(seq=0))
+            seq = numbers.take()
+            id = blake2b(f"{rule}/{twin}/{now_ns}".encode(), digest_size=8).hexdigest()
+            state = AlertState.RAISED
+            alert = Alert(id, rule, twin, severity, state, message, path, value, 0.0, "", raised_ns=now_ns, seq=seq)
+            return self._put(alert, AlertRaised(seq=seq, time_ns=now_ns, cause=rule, alert=alert))
+
+        return self._commits.enqueue(rule, frozenset((f"rule:{rule}:{twin}",)), prepare)
+
+    def release(self, rule: str, twin: TwinId) -> bool:
+        """Clears what `hold` raised. False when the queue is full."""
+        assert self._commits is not None
+        if (rule, twin) not in self._standing:
+            return True
+        touches = frozenset((f"rule:{rule}:{twin}",))
+        return self._commits.enqueue(rule, touches, partial(self._prepare_clear, rule, twin))
 
     # orders
 
@@ -266,6 +293,8 @@ class AlertBook:
         for rule, twin in list(self._standing):
             bound = self._bound.get(rule)
             row = self._hot.row(twin)
+            if rule in OWN_RULES and row is not None:
+                continue
             if bound is None or row is None or not self._hot.models.is_a(self._hot.model_of(row), bound.rule.model):
                 assert self._commits is not None
                 touches = frozenset((f"rule:{rule}:{twin}",))

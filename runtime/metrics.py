@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -20,7 +20,16 @@ class Metrics:
         self._dropped = Counter("values_dropped_total", "Values not applied, by reason", ["reason"], registry=registry)
         self._lost = Counter("values_lost_total", "Values known to be lost, by reason", ["reason"], registry=registry)
         self._predictions = Counter(
-            "predictions_total", "RUL estimates, by model health", ["status"], registry=registry
+            "predictions_total", "RUL estimates, by method and model health", ["fidelity", "status"], registry=registry
+        )
+        self.interval_coverage = Gauge(
+            "prediction_interval_coverage",
+            "Share of confirmed failures inside the 90 % interval that was given",
+            ["model"],
+            registry=registry,
+        )
+        self._drift = Counter(
+            "drift_detected_total", "Changes that ADWIN found in a model's inputs", ["channel"], registry=registry
         )
         self.prediction_latency = Histogram(
             "prediction_latency_seconds",
@@ -86,8 +95,13 @@ class Metrics:
     def count_lost(self, by_reason: Mapping[str, int]) -> None:
         _add(self.lost, self._lost, by_reason)
 
-    def count_predictions(self, by_status: Mapping[str, int]) -> None:
-        _add(self.predictions, self._predictions, by_status)
+    def count_predictions(self, fidelity: str, status: str, count: int) -> None:
+        self.predictions[status] = self.predictions.get(status, 0) + count
+        self._predictions.labels(fidelity, status).inc(count)
+
+    def count_drift(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            self._drift.labels(channel).inc()
 
     def count_fallbacks(self, by_reason: Mapping[str, int]) -> None:
         _add(self.fallbacks, self._fallbacks, by_reason)

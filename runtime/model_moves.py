@@ -206,8 +206,6 @@ def _relationship(models: Models, move: Move, old: RelationshipType, new: Relati
         yield Breaking(move.source, name, "target", reason)
     if new.max_multiplicity is not None and (old.max_multiplicity or 1 << 62) > new.max_multiplicity:
         yield Breaking(move.source, name, "multiplicity", f"{name} may occur {new.max_multiplicity} times at most")
-    if new.min_multiplicity > old.min_multiplicity:
-        yield Breaking(move.source, name, "multiplicity", f"{name} must occur {new.min_multiplicity} times at least")
     for key, held in old.properties.items():
         if key not in new.properties:
             yield Breaking(move.source, name, "relationshipProperty", f"{name} has no property {key} any more")

@@ -140,7 +140,7 @@ class Orders:
                 found = self._work_orders.get(order.order)
                 touches = frozenset((f"rule:{found.rule}:{found.twin}",)) if found else frozenset[str]()
                 cause = order.principal + (" (failure confirmed)" if order.failure_confirmed else "")
-                return partial(self._work_orders.close, order.order, cause), touches, one
+                return partial(self._close_work_order, order, cause), touches, one
         raise BadRequest(f"{type(order).__name__} is no order")
 
     def _once(self, key: str, digest: str, prepare: Prepare, numbers: Numbers, now_ns: int) -> Prepared:
@@ -148,6 +148,15 @@ class Orders:
         if before is not None:
             return Prepared(before)
         return self._outcomes.remember(key, digest, prepare(numbers, now_ns))
+
+    def _close_work_order(self, order: CloseWorkOrder, cause: str, numbers: Numbers, now_ns: int) -> Prepared:
+        """A confirmed failure is a label for the prognostics: kept in the transaction that closes the order."""
+        prepared = self._work_orders.close(order.order, cause, numbers, now_ns)
+        found = self._work_orders.get(order.order)
+        if not order.failure_confirmed or not prepared.signals or found is None:
+            return prepared
+        label = {"twin": found.twin, "opened_ns": found.opened_ns, "closed_ns": now_ns, "learned": False}
+        return replace(prepared, changes=(*prepared.changes, PutRecord(FAILURE, order.order, label)))
 
     # twins
 
@@ -247,26 +256,10 @@ class Orders:
             raise NotFound(f"{order.source!r} has no relationship {order.id!r}", remedy="list its relationships")
         if order.expected_etag and order.expected_etag != edge.etag:
             raise _stale_etag(f"the relationship {order.id!r}")
-        self._refuse_below_minimum(edge)
         seq = numbers.take()
         signal = RelationshipDeleted(seq=seq, time_ns=now_ns, cause=order.principal, relationship=edge)
         change = DropRelationship(order.source, order.id, edge.etag)
         return Prepared(Outcome(seq=seq, twin=order.source, relationship=order.id), (change,), (signal,))
-
-    def _refuse_below_minimum(self, edge: Relationship) -> None:
-        """A relationship that must be there goes only after another one came, unless the model allows no other one."""
-        row = self._row(edge.source)
-        model = self._hot.model_of(row)
-        kind = self._hot.models.interface(model).contents.get(edge.name) if model in self._hot.models else None
-        if not isinstance(kind, RelationshipType) or not kind.min_multiplicity:
-            return
-        left = len(self._hot.out(row, edge.name)) - 1
-        if left < kind.min_multiplicity and kind.max_multiplicity != kind.min_multiplicity:
-            raise ModelViolation(
-                f"{edge.name} must occur at least {kind.min_multiplicity} times at {edge.source!r}",
-                path="/id",
-                remedy="create the other one first",
-            )
 
     # models
 

@@ -17,6 +17,9 @@ OUTCOME = "outcome"
 COMMAND = "command"
 DECOMMISSIONED = "decommissioned_model"
 FEATURES = "features"
+FAILURE = "confirmed_failure"
+LEARNER = "learner"
+RUL_MODELS = "rul_models"
 
 
 def document(record: Any) -> dict[str, Json]:

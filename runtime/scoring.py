@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -81,6 +81,7 @@ class Scorer:
         self._convert: dict[tuple[int, int], tuple[float, float]] = {}
         self._restorable: dict[str, Json] = {}
         self._known: list[set[TwinId]] = [set() for _ in assignments]
+        self.seen: Mapping[TwinId, ComponentWindow] = {}  # what the latest run was asked about
 
     def load(self, records: Mapping[str, Json]) -> None:
         """Feature states that an earlier process kept, by twin; used when the twin is first seen."""
@@ -123,14 +124,17 @@ class Scorer:
         started = self._clock.monotonic_s()
         estimates = await self._within_deadline(windows)
         self._metrics.prediction_latency.observe(self._clock.monotonic_s() - started)
-        status: dict[str, int] = {}
+        self.seen = {window.twin: window for window in windows}
+        status: dict[tuple[str, str], int] = {}
         reasons: dict[str, int] = {}
         for estimate in estimates:
-            status[estimate.model_health.value] = status.get(estimate.model_health.value, 0) + 1
+            key = (estimate.method, estimate.model_health.value)
+            status[key] = status.get(key, 0) + 1
             if estimate.model_health is ModelHealth.DEGRADED:
                 code = estimate.reason.partition(":")[0] or "unnamed"
                 reasons[code] = reasons.get(code, 0) + 1
-        self._metrics.count_predictions(status)
+        for (method, health), count in status.items():
+            self._metrics.count_predictions(method, health, count)
         self._metrics.count_fallbacks(reasons)
         return estimates
 
@@ -155,6 +159,21 @@ class Scorer:
             for answer in self._baseline.estimate(windows)
             if isinstance(answer, RulEstimate)
         ]
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """The layouts of the assignments by digest."""
+        return {bank.layout.digest: bank.layout for bank in self._banks}
+
+    def windows(self, twins: Iterable[TwinId]) -> list[ComponentWindow]:
+        """What is known of these components now; those that are not scored are left out."""
+        wanted = list(twins)
+        return [window for bank in self._banks for window in bank.windows(wanted)]
+
+    @property
+    def twins(self) -> frozenset[TwinId]:
+        """Every component that is scored."""
+        return frozenset[TwinId]().union(*self._known)
 
     def snapshot(self) -> list[PutRecord]:
         """The feature states of all components, to be kept."""

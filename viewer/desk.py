@@ -19,7 +19,7 @@ from twinloom.viewer.drawing import draw_badges, draw_banner, draw_legend, draw_
 from twinloom.viewer.framing import anchor_of, camera_on, clock, screen_boxes, tags, titles
 from twinloom.viewer.labels import place_badges
 from twinloom.viewer.palettes import CHROME, LOOKS, State, Theme
-from twinloom.viewer.plant import Plant
+from twinloom.viewer.plant import Plant, Value
 from twinloom.viewer.scene import Scene
 from twinloom.viewer.state import Frame
 from twinloom.viewer.wording import SEVERITY, life_left, quantity
@@ -40,7 +40,8 @@ class Area:
 
 @dataclass(slots=True)
 class Desk:
-    """The window's own state. `past` is the time looked at, None for live; `history` the sparkline's points by path."""
+    """The window's own state. `past` is the time looked at, None for live; `details` and `history`: the
+    selected twin's values and sparkline points by path, as last asked for."""
 
     scene: Scene
     size: tuple[int, int]
@@ -49,6 +50,7 @@ class Desk:
     search: str | None = None
     past: datetime | None = None
     hidden: set[str] = field(default_factory=set)
+    details: dict[str, dict[str, Value]] = field(default_factory=dict)
     history: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     bookmarks: dict[int, Camera] = field(default_factory=dict)
     panel_open: bool = True
@@ -276,9 +278,10 @@ class Desk:
                 chrome.faint,
             )
             y += 44
-        if not twin.values:
+        values = {**self.details.get(twin.id, {}), **twin.values} if self.past is None else twin.values
+        if not values:
             canvas.text((x, y), "no values yet", canvas.font(12), chrome.faint)
-        for path, value in sorted(twin.values.items()):
+        for path, value in sorted(values.items()):
             if y > self.size[1] - 40:
                 break
             if isinstance(value.value, dict | list) or path == "name":

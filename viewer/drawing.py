@@ -158,7 +158,7 @@ def draw_badges(canvas: Canvas, placed: Sequence[Placed], *, lit: bool = True) -
         critical = item.badge.state == State.CRITICAL
         x0, y0, _x1, y1 = item.box
         if critical:
-            canvas.panel(item.box, colour, alpha=255 if lit else 120)
+            canvas.panel(item.box, colour, alpha=255 if lit else 200)
         else:
             canvas.panel(item.box, chrome.panel, colour, alpha=255)
         ink = "#ffffff" if critical else chrome.text

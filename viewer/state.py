@@ -79,11 +79,11 @@ class Overlay:
         parts = scene.parts
         self._parents = np.array([part.parent for part in parts], np.int64)
         self._generations = _generations(self._parents)
-        self._judged = np.zeros(len(parts), np.uint8), np.full(len(parts), np.nan)
+        self._judged = np.zeros(len(parts), np.uint8), np.full(len(parts), np.nan), np.zeros(len(parts), bool)
 
     def frame(self, plant: Plant, changed: Iterable[str] | None = None) -> Frame:
         """The judgement of `plant`. With `changed` (twin ids) only these are judged anew; the rest is as it was."""
-        own, values = self._judged
+        own, values, old = self._judged
         rows = (
             range(len(own))
             if changed is None
@@ -91,8 +91,10 @@ class Overlay:
         )
         for row in rows:
             twin = plant.twins.get(self.scene.parts[row].twin)
-            own[row], values[row] = self._judge(twin) if twin is not None else (State.CONTEXT, math.nan)
-        states, numbers, hatched = own.copy(), values.copy(), np.zeros(len(own), bool)
+            own[row], values[row], old[row] = (
+                self._judge(twin) if twin is not None else (State.CONTEXT, math.nan, False)
+            )
+        states, numbers, hatched = own.copy(), values.copy(), old & (own <= State.CRITICAL)
         alerts = self._alerts(plant)
         raised: set[State] = set()
         for row, alert in alerts.items():
@@ -143,34 +145,43 @@ class Overlay:
             rows = frame.worst == state
             rgba[rows, Material.HALO, :3] = rgba[rows, Material.BEACON, :3] = rgb(looks[state].colour)
         for row in selected:
-            rgba[row, Material.HALO, :3] = rgb(CHROME[theme].select)
+            if not frame.worst[row]:
+                rgba[row, Material.HALO, :3] = rgb(CHROME[theme].select)
         return rgba.view(np.uint32)[:, :, 0]
 
-    def _judge(self, twin: TwinView) -> tuple[State, float]:
-        """The state and number of one twin's own value, alerts aside."""
+    def _judge(self, twin: TwinView) -> tuple[State, float, bool]:
+        """The state and number of one twin's own value, alerts aside, and whether it is an old one.
+
+        What was bad when it was last heard of stays bad, hatched; a healthy value that is old is just stale.
+        """
+        state, number, stale = self._fresh(twin)
+        if stale and state in (State.HEALTHY, State.DEGRADED, State.RAMP, State.UNKNOWN):
+            return State.STALE, number, True
+        return state, number, stale
+
+    def _fresh(self, twin: TwinView) -> tuple[State, float, bool]:
         if self.color_by == HEALTH:
             if twin.rul is None and twin.health == "UNKNOWN":
-                return State.CONTEXT, math.nan
+                return State.CONTEXT, math.nan, False
             zone = twin.rul.health if twin.rul is not None else twin.health
-            return State.STALE if twin.stale else ZONES.get(zone, State.UNKNOWN), math.nan
+            return ZONES.get(zone, State.UNKNOWN), math.nan, twin.stale
         if self.color_by == RUL:
             if twin.rul is None:
                 expected = any(twin.is_a(rule.model) for rule in self.rules)
-                return State.CONTEXT if not expected else State.STALE if twin.stale else State.UNKNOWN, math.nan
-            days = twin.rul.days
-            state = State.STALE if twin.stale else self._severity(twin, days)
-            degraded = twin.rul.model_health == "DEGRADED" and state == State.HEALTHY
-            return State.DEGRADED if degraded else state, days
+                return State.UNKNOWN if expected else State.CONTEXT, math.nan, twin.stale
+            state = self._severity(twin, twin.rul.days)
+            if twin.rul.model_health == "DEGRADED" and state == State.HEALTHY:
+                state = State.DEGRADED
+            return state, twin.rul.days, twin.stale
         value = twin.values.get(self.path)
         if value is None:
-            return State.CONTEXT, math.nan
+            return State.CONTEXT, math.nan, False
         if value.number is None or not math.isfinite(value.number):
-            return State.UNKNOWN, math.nan
-        if value.stale or twin.stale:
-            return State.STALE, value.number
+            return State.UNKNOWN, math.nan, value.stale or twin.stale
         if value.quality == "BAD":
-            return State.BAD_QUALITY, value.number
-        return State.RAMP if not self.rules else self._severity(twin, value.number), value.number
+            return State.BAD_QUALITY, value.number, False
+        state = State.RAMP if not self.rules else self._severity(twin, value.number)
+        return state, value.number, value.stale or twin.stale
 
     def _severity(self, twin: TwinView, number: float) -> State:
         worst = State.HEALTHY
@@ -217,7 +228,8 @@ class Overlay:
         detail = alert.message.removeprefix(f"{alert.twin}: ") if alert is not None else ""
         if not other and twin.rul is not None and self.color_by in (RUL, HEALTH):
             detail = twin.rul.recommendation
-        return Badge(row, f"{label} · {number or f'zone {twin.health}'}", detail, state)
+        stale = " (stale)" if twin.stale or plant.lost_since else ""
+        return Badge(row, f"{label} · {number or f'zone {twin.health}'}{stale}", detail, state)
 
     def _own(self, twin: TwinView, unit: str) -> tuple[State, str, str]:
         """How bad the coloured value itself is, and its text and symbol."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 UPDATE_S = 0.1
 BLINK_S = 1.0
+DETAILS_S = 2.0
 SPARK_POINTS = 60
 
 
@@ -153,7 +154,7 @@ class Window:
         self._judged_plant: Plant | None = None
         self.updates = 0
         self._last = 0.0
-        self._blink = 0.0
+        self._blink = self._asked = 0.0
         self._moving = False
         self._pressed = (0.0, 0.0)
         self._lit = True
@@ -168,6 +169,8 @@ class Window:
         if not force and now - self._last < UPDATE_S:
             return False
         blink = now - self._blink > BLINK_S / 2 and bool(self.session.frame and self.session.frame.badges)
+        if self.session.desk.selected is not None and now - self._asked > DETAILS_S:
+            self._ask_for_selected()
         if not (force or blink or self.follower.dirty.is_set()):
             return False
         self._last = now
@@ -256,7 +259,8 @@ class Window:
         if desk.selected is None:
             return
         twin = self.session.scene.parts[desk.selected].twin
-        client, feed = self.follower.client, self.follower.feed
+        client = self.follower.client
+        self._asked = time.monotonic()
 
         async def question() -> None:
             from twinloom.viewer.plant import Value
@@ -266,10 +270,7 @@ class Window:
             if node is None:
                 return
             values = [Value.of(value) for value in node["values"]]
-            view = feed.plant.twins.get(twin)
-            with feed.lock:
-                if view is not None:
-                    view.values.update({value.path: value for value in values})
+            desk.details[twin] = {value.path: value for value in values}
             end = datetime.fromisoformat(iso(desk.past or datetime.now().astimezone()).replace("Z", "+00:00"))
             for value in values:
                 if value.number is None:

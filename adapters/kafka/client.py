@@ -73,11 +73,26 @@ async def _started(client: Any, settings: KafkaSettings) -> AsyncIterator[None]:
             ) from error
         yield
     finally:
-        try:
-            async with asyncio.timeout(settings.timeout_s):
-                await client.stop()
-        except BROKER_ERRORS:
-            pass  # it is gone; nothing of it is needed any more
+        await _end(client, settings.timeout_s)
+
+
+async def _end(client: Any, timeout_s: float) -> None:
+    """`client.stop()`, also without a broker: aiokafka's own then waits for ever, or is cancelled by its own tasks."""
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait({stopping}, timeout=timeout_s)
+    sender = getattr(client, "_sender", None)
+    if not stopping.done() and sender is not None and sender.sender_task is not None:
+        sender.sender_task.cancel()  # an idempotent producer never gives up what it holds
+        await asyncio.wait({stopping}, timeout=timeout_s)
+    if not stopping.done():
+        stopping.cancel()
+        await asyncio.wait({stopping}, timeout=timeout_s)
+    if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+        fetcher = getattr(client, "_fetcher", None)
+        for task in getattr(fetcher, "_pending_tasks", ()):
+            task.cancel()
+        wire = client.client if hasattr(client, "client") else client._client
+        await asyncio.wait({asyncio.create_task(wire.close())}, timeout=timeout_s)
 
 
 def _common(settings: KafkaSettings) -> dict[str, Any]:

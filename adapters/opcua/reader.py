@@ -205,13 +205,14 @@ class Reader:
         self._counters["publishes"] += 1
         self._heard[number] = self._clock.monotonic_s()
         self._spoke.add(number)
-        missed = await self._recover(publication)
-        if publication.keep_alive:
-            return missed
-        self._session.acknowledge(number, publication.sequence)
-        for other in publication.others:
-            await self._hear(other)
-        return [*missed, publication]
+        heard = await self._recover(publication)
+        if not publication.keep_alive:
+            self._session.acknowledge(number, publication.sequence)
+            heard.append(publication)
+        for message in heard:
+            for other in message.others:
+                await self._hear(other)
+        return heard
 
     async def _watch_alarms(self) -> None:
         lane = (self._settings.sampling.publishing_interval_ms, True)

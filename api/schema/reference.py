@@ -22,7 +22,7 @@ from twinloom.api.schema import build
 HEAD = """# The GraphQL schema
 
 Generated from the schema (`twinloom.api.schema.reference`); do not edit. These are the types of the generic layer,
-which are always there. Every registered DTDL model adds its own (`spindle`, `spindles`, ...); `twinloom schema` prints all.
+which are always there. Every registered DTDL model adds its own (`spindle`, `spindles`, ...): `twinloom schema`.
 """
 
 

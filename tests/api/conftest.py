@@ -29,6 +29,7 @@ from twinloom.runtime.rules import read_rules
 from twinloom.runtime.service import Service
 from twinloom.twin.ids import TwinId
 from twinloom.twin.readings import ReadingBatch, TextReading
+from twinloom.twin.signals import ReadingsFolded
 
 SECRET = "a-secret-of-the-tests-0123456789"
 READER = "a-reader-of-the-tests-0123456789"
@@ -87,13 +88,12 @@ class Api:
             self._time_ns,
             tuple(texts),
         )
-        before = hot.seq
-        await self.service.pipeline.accept(batch)
-        async with asyncio.timeout(10):
-            await self.service.pipeline.ingest.drained()
-            while hot.seq == before:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        return hot.seq
+        async with asyncio.timeout(10), self.service.feed.subscribe() as signals:
+            await self.service.pipeline.accept(batch)
+            async for signal in signals:
+                if isinstance(signal, ReadingsFolded) and signal.source == "test":
+                    return signal.seq
+        raise AssertionError("the feed was closed")
 
     @contextlib.asynccontextmanager
     async def socket(

@@ -71,7 +71,7 @@ async def test_a_model_is_deleted_only_when_nobody_uses_it_and_a_decommissioned_
     assert refused["createTwin"]["userErrors"] == [{"code": "CONFLICT"}]
     for id in (derived, base):
         assert (await api.data(delete, {"id": id, "keep": False}))["deleteModel"]["userErrors"] == []
-    assert (await api.data('{ model(id: "%s") { modelId } }' % base))["model"] is None
+    assert (await api.data("query ($id: String!) { model(id: $id) { modelId } }", {"id": base}))["model"] is None
 
 
 async def test_an_upload_with_one_wrong_model_registers_none(api: Any) -> None:

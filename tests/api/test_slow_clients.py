@@ -65,9 +65,10 @@ class Deaf:
             pass
 
 
-async def test_a_client_that_never_reads_harms_nobody_and_is_told_what_it_missed(start: Any) -> None:
+async def test_a_client_that_never_reads_harms_nobody_and_is_told_what_it_missed(start: Any, request: Any) -> None:
     api = await start(limits=Limits(subscription_queue=4))
     deaf = await asyncio.to_thread(Deaf, api.port)
+    request.addfinalizer(deaf.sock.close)
     await asyncio.to_thread(deaf.begin, api.token, WIDE)
     twins = [f"toulouse/line-{line}/cnc-{line * 6 - 6 + n:02}/spindle" for line in (1, 2, 3) for n in range(1, 7)]
     memory = psutil.Process().memory_info().rss
@@ -88,7 +89,6 @@ async def test_a_client_that_never_reads_harms_nobody_and_is_told_what_it_missed
     assert events + missed == 150, "every event was delivered or counted"
     assert missed > 0
     assert [value["number"] for value in change["changes"][0]["values"]] == [149.0], "the latest value wins"
-    deaf.sock.close()
 
 
 async def test_memory_is_flat_over_many_events_of_an_interpreted_subscription(api: Any) -> None:

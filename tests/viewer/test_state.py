@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinloom.viewer.geometry import Material
-from twinloom.viewer.palettes import LOOKS, State, Theme, difference, rgb
+from twinloom.viewer.palettes import LOOKS, RAMPS, State, Theme, difference, rgb
 from twinloom.viewer.plant import Alert, Plant, Rule, Value
 from twinloom.viewer.scene import Scene, SceneTwin, base_colours, build_scene
 from twinloom.viewer.state import PATTERN_ALPHA, Overlay, overlay_spec
@@ -139,6 +140,40 @@ def test_stale_bad_degraded_and_missing_values_look_different_from_healthy_and_f
     ]
     table = overlay.colours(frame, "light")[spindles]
     assert len({tuple(row) for row in table.tolist()}) == 4
+
+
+def test_what_was_bad_when_last_heard_of_stays_bad_and_is_hatched_and_called_stale(
+    scene: Scene, plant: Plant, sick: str
+) -> None:
+    plant.alerts.clear()
+    plant.twins[sick].stale = plant.twins["derby/line-1/cnc-34/spindle"].stale = True
+    overlay = Overlay(scene, plant.rules)
+    frame = overlay.frame(plant)
+    assert frame.badges[0].text == "CNC 12 spindle · 9 d left (stale)"
+    row = scene.row_of[sick]
+    assert frame.states[row] == State.CRITICAL and frame.hatched[row]
+    assert frame.states[scene.row_of["derby/line-1/cnc-34/spindle"]] == State.STALE
+
+
+def test_judging_only_what_changed_gives_what_judging_everything_gives(scene: Scene, plant: Plant, sick: str) -> None:
+    overlay = Overlay(scene, plant.rules)
+    overlay.frame(plant)
+    other = plant.twins["derby/line-1/cnc-34/spindle"]
+    assert other.rul is not None
+    other.rul = replace(other.rul, days=3.0)
+    plant.twins[sick].stale = True
+    partly, whole = overlay.frame(plant, {other.id, sick}), Overlay(scene, plant.rules).frame(plant)
+    assert partly.badges == whole.badges and np.array_equal(partly.states, whole.states)
+    assert np.array_equal(partly.worst, whole.worst) and np.array_equal(partly.hatched, whole.hatched)
+
+
+def test_the_web_page_paints_in_the_same_colours() -> None:
+    file = Path(__file__).resolve().parents[2] / "viewer" / "web" / "src" / "palette.json"
+    page = json.loads(file.read_text())
+    for theme, looks in LOOKS.items():
+        for name, state in (("notice", State.NOTICE), ("warning", State.WARNING), ("critical", State.CRITICAL)):
+            assert page[theme][name] == looks[state].colour
+        assert (page[theme]["low"], page[theme]["high"]) == RAMPS[theme]
 
 
 def test_a_degraded_estimate_is_dotted_and_a_bad_one_stays_red(scene: Scene, plant: Plant, sick: str) -> None:

@@ -33,7 +33,7 @@ export const ALERTS = `query Alerts($first: Int!, $after: String, $state: [Alert
 export const ORDERS = `query WorkOrders($first: Int!, $after: String, $state: [WorkOrderState!]) {
   workOrders(filter: { state: $state }, first: $first, after: $after) { nodes { ${ORDER} } ${PAGE} }
 }`;
-export const ACKNOWLEDGE = `mutation Acknowledge($id: ID!) {
+export const ACKNOWLEDGE = `mutation Acknowledge($id: String!) {
   acknowledgeAlert(input: { id: $id }) { alert { ${ALERT} } userErrors { code message remedy } }
 }`;
 

@@ -1,7 +1,19 @@
 import "./style.css";
 import { App } from "./app";
+import { byId } from "./dom";
 
-const app = new App();
+function start(): App {
+  try {
+    return new App();
+  } catch (error) {
+    const note = byId("scene-note");
+    note.hidden = false;
+    note.textContent = "This browser gives the page no WebGL 2, which the picture needs: turn on its hardware acceleration, or use another.";
+    throw error;
+  }
+}
+
+const app = start();
 app.start();
 
 /** What scripts and tests may ask of the page; it changes nothing. */
