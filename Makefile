@@ -38,4 +38,4 @@ lock:
 	$(UV) --all-extras --group dev pyproject.toml -o requirements/dev.txt
 
 clean:
-	rm -rf .venv .editable .mypy_cache .ruff_cache .pytest_cache viewer/web/dist viewer/web/node_modules benchmarks/peers/node_modules
+	rm -rf .venv .editable .mypy_cache .ruff_cache .pytest_cache viewer/web/dist viewer/web/node_modules api/ide/dist api/ide/node_modules benchmarks/peers/node_modules

@@ -57,7 +57,7 @@ def create_app(services: Services) -> Starlette:
     pages = Pages(services, gate)
     health = HealthPages(services, metrics.registry)
     ide = Ide() if services.development else None
-    endpoint = GraphQLOverHttp(engine, gate, persisted, ide.page if ide else None, EventStreams(engine, hub))
+    endpoint = GraphQLOverHttp(engine, gate, persisted, ide.page if ide else None, EventStreams(engine, hub), metrics)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

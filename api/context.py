@@ -148,7 +148,7 @@ class Context:
     def work_order(self, order: str) -> WorkOrder | None:
         return self.service.work_orders.get(order)
 
-    def work_order_of_alert(self, alert: str) -> WorkOrder | None:
+    def work_order_of_alert(self, alert: Alert) -> WorkOrder | None:
         return self.service.work_orders.of_alert(alert)
 
     def stale_since(self, twin: TwinId) -> int | None:

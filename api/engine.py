@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,8 +132,10 @@ class Engine:
         compiled = plan.of(edition.schema, operation, values) if self.compiles else None
         data, errors = None, None
         if compiled is not None and compiled.fits(context):
-            with suppress(GraphQLError):  # an argument that cannot be coerced: graphql-core says where
+            try:
                 data, errors = compiled.run(context, values)
+            except GraphQLError:
+                errors = None  # an argument that cannot be coerced: graphql-core says where
         if errors is None:
             data, errors = await self._by_graphql_core(edition, operation, variables, context)
         extensions = {"seq": context.hot.seq, "cost": {"requested": cost, "limit": self.limits.cost}}

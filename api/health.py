@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,6 +43,9 @@ class ApiMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.refused = Counter(
+            "graphql_refused", "Requests that were not executed, by extensions.code", ["code"], registry=self.registry
+        )
         self.connections = Gauge("websocket_connections", "Open WebSocket connections", registry=self.registry)
         self.subscriptions = Gauge("graphql_subscriptions", "Open GraphQL subscriptions", registry=self.registry)
         self.groups = Gauge(

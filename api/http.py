@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ from twinloom.api.documents import variables_of
 from twinloom.api.engine import Engine, internal
 from twinloom.api.errors import RequestRefused, TooManyRequests, refusal_of, refuse
 from twinloom.api.guard import Buckets
+from twinloom.api.health import ApiMetrics
 from twinloom.api.persisted import Persisted
 from twinloom.api.services import Services
 from twinloom.api.tokens import Doorkeeper, Principal, bearer
@@ -110,7 +112,10 @@ class Gate:
 class GraphQLOverHttp:
     """The endpoint."""
 
-    def __init__(self, engine: Engine, gate: Gate, persisted: Persisted, ide: bytes | None, events: Any = None) -> None:
+    def __init__(
+        self, engine: Engine, gate: Gate, persisted: Persisted, ide: bytes | None, events: Any, metrics: ApiMetrics
+    ) -> None:
+        self._metrics = metrics
         self._engine = engine
         self._gate = gate
         self._persisted = persisted
@@ -176,6 +181,7 @@ class GraphQLOverHttp:
             status, headers = refusal.status, refusal.headers
             body = orjson.dumps({"errors": refusal.errors}, default=str)
             code = refusal.errors[0].get("extensions", {}).get("code")
+            self._metrics.refused.labels(code).inc()
             if media == EVENTS:
                 media = GRAPHQL
             if media == JSON and status == 400 and code in _REFUSED_IN_BODY:
@@ -264,6 +270,7 @@ def _too_large(limit: int) -> RequestRefused:
     return refuse(f"the body is larger than {limit} bytes", "PAYLOAD_TOO_LARGE", 413, remedy="send less")
 
 
+@lru_cache(maxsize=256)
 def _media(accept: bytes | None) -> str:
     """The media type of the answer. Raises RequestRefused (406) when the client takes none that there is."""
     if accept is None:

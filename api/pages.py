@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -18,7 +19,7 @@ from twinloom.api.services import Services
 from twinloom.api.tokens import bearer
 
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self' ws: wss: blob:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,14 +38,22 @@ NO_PAGE = b"""<!doctype html>
 </html>
 """
 
+NO_IDE = b"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>twinloom GraphiQL</title>
+<p>GraphiQL is not built in this installation. Build it with <code>npm ci &amp;&amp; npm run build</code> in
+<code>api/ide</code>, then start again.</p>
+</html>
+"""
+
+PACKED = {".js": "text/javascript", ".css": "text/css"}
 
 IDE_FILES = {
     "ide.js": "ide.js",
     "ide.css": "ide.css",
-    "graphiql.min.js": "graphiql.min.js.gz",
-    "graphiql.min.css": "graphiql.min.css.gz",
-    "react.production.min.js": "react.production.min.js.gz",
-    "react-dom.production.min.js": "react-dom.production.min.js.gz",
+    "graphiql.min.js": "dist/graphiql.min.js.gz",
+    "graphiql.min.css": "dist/graphiql.min.css.gz",
+    "react.production.min.js": "dist/react.production.min.js.gz",
+    "react-dom.production.min.js": "dist/react-dom.production.min.js.gz",
 }
 
 
@@ -58,6 +67,7 @@ class Pages:
         self._scene: tuple[int, bytes, str] | None = None
         self._hot = services.service.hot
         self._lock = asyncio.Lock()
+        self._assets: dict[Path, bytes] = {}
 
     async def index(self, request: Request) -> Response:
         if self._page is None:
@@ -72,7 +82,16 @@ class Pages:
         path = (folder / request.path_params["path"]).resolve()
         if not path.is_relative_to(folder) or not path.is_file():
             return Response(b"not found", status_code=404, media_type="text/plain", headers=SECURITY)
-        return FileResponse(path, headers=SECURITY)
+        if path.parent.name != "assets":
+            return FileResponse(path, headers=SECURITY)
+        # The build names these files by their content, so a browser may keep them for good.
+        headers = {**SECURITY, "Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+        if path.suffix not in PACKED or "gzip" not in request.headers.get("accept-encoding", ""):
+            return FileResponse(path, headers=headers)
+        if path not in self._assets:
+            self._assets[path] = await asyncio.to_thread(lambda: gzip.compress(path.read_bytes(), 9, mtime=0))
+        headers["Content-Encoding"] = "gzip"
+        return Response(self._assets[path], media_type=PACKED[path.suffix], headers=headers)
 
     async def scene(self, request: Request) -> Response:
         """The plant as GLB; made anew when twins came or went. Needs a token where the API does."""
@@ -100,16 +119,19 @@ class Pages:
 
 
 class Ide:
-    """GraphiQL from the package, for development: no file of it comes from anywhere else."""
+    """GraphiQL for development, built into the package from npm: no file of it comes from anywhere else."""
 
     def __init__(self) -> None:
         self._folder = files("twinloom.api") / "ide"
-        self.page = (self._folder / "index.html").read_bytes()
+        built = (self._folder / "dist" / "graphiql.min.js.gz").is_file()
+        self.page = (self._folder / "index.html").read_bytes() if built else NO_IDE
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in IDE_FILES:
             return Response(b"not found", status_code=404, media_type="text/plain")
+        if not (self._folder / IDE_FILES[name]).is_file():
+            return Response(b"not built", status_code=404, media_type="text/plain")
         body, headers = (self._folder / IDE_FILES[name]).read_bytes(), {"X-Content-Type-Options": "nosniff"}
         if IDE_FILES[name].endswith(".gz"):
             if "gzip" in request.headers.get("accept-encoding", ""):

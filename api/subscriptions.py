@@ -20,7 +20,7 @@ from graphql.language import Visitor, visit
 from twinloom.api.backlog import Backlog, Event, gap_event
 from twinloom.api.documents import Operation
 from twinloom.api.engine import Edition, Engine, encode
-from twinloom.api.errors import RequestRefused, document_errors, masked, refusal_of, refuse
+from twinloom.api.errors import RequestRefused, document_errors, extensions_of, masked, refusal_of, refuse
 from twinloom.api.health import ApiMetrics
 from twinloom.api.outbox import Member
 from twinloom.api.schema import build
@@ -57,6 +57,7 @@ class Group:
         self.arguments: Mapping[str, Any] = {}
         self.stream: Stream | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.failing = False
 
 
 class Hub:
@@ -190,10 +191,7 @@ class Hub:
             subscription = self._feed.subscribe(after=self._at, capacity=8_192)
             async with subscription:
                 async for item in subscription:
-                    try:
-                        self._take(item)
-                    except Exception as error:
-                        masked(error)
+                    self._take(item)
                 # The feed was closed: the service is stopping.
             return
 
@@ -206,16 +204,34 @@ class Hub:
             return
         self._at = item.seq
         for group in list(self._groups.values()):
-            stream = group.stream
-            assert stream is not None
             try:
-                events = stream.events(item)
-            except TwinloomError:
-                continue
-            if events:
-                self._send(group, events, item.seq)
-            if isinstance(stream, TwinStream) and group.timer is None and stream.due_ns() is not None:
-                self._arm(group, stream)
+                self._feed_group(group, item)
+            except Exception as error:
+                self._fail(group, error)
+
+    def _feed_group(self, group: Group, signal: AnySignal) -> None:
+        stream = group.stream
+        assert stream is not None
+        events = stream.events(signal)
+        if events:
+            self._send(group, events, signal.seq)
+            group.failing = False
+        if isinstance(stream, TwinStream) and group.timer is None and stream.due_ns() is not None:
+            self._arm(group, stream)
+
+    def _fail(self, group: Group, error: Exception) -> None:
+        """Tells the members once that their events cannot be made (a model of the filter is gone, or worse)."""
+        if group.failing:
+            return
+        group.failing = True
+        if isinstance(error, TwinloomError):
+            told = {"message": error.message, "extensions": extensions_of(error)}
+        else:
+            message, extensions = masked(error)
+            told = {"message": message, "extensions": extensions}
+        payload = encode({"errors": [told], "data": None}).decode()
+        for member in group.members:
+            member.push(payload)
 
     def _arm(self, group: Group, stream: TwinStream) -> None:
         """Sees to it that held events go out when their interval is over, though no signal comes."""

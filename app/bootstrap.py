@@ -20,9 +20,8 @@ from twinloom.app.settings import Settings
 from twinloom.graph.duckdb_history import DuckdbHistory
 from twinloom.graph.sqlite_store import SqliteStore
 from twinloom.graph.store import Change, GraphStore
-from twinloom.prognostics.chain import FallbackChain
-from twinloom.prognostics.defaults import layout_of, open_chain
 from twinloom.prognostics.onnx_estimator import OnnxEstimator
+from twinloom.prognostics.served import Served
 from twinloom.runtime.rules import Rule, read_rules
 from twinloom.runtime.scoring import Assignment
 from twinloom.runtime.service import Service
@@ -91,15 +90,22 @@ def find_actuators(sources: Sequence[Source]) -> list[Actuator]:
     ]
 
 
-def make_estimator(settings: Settings) -> FallbackChain:
+def make_estimator(settings: Settings) -> Served:
     """The configured model or the default ones, then the rules, which always answer.
 
     Raises BadFile for a configured model that does not fit; where the packaged one is missing, estimates are degraded.
     """
     if settings.rul_model is None:
-        return open_chain()
+        return Served.open()
     OnnxEstimator.open(existing(settings.rul_model, "ONNX model"))
-    return open_chain(settings.rul_model, None)
+    return Served.open(settings.rul_model, None)
+
+
+def model_folder(settings: Settings) -> Path | None:
+    """The one folder from which models may be loaded while the service runs. Raises BadSetting."""
+    if settings.models is not None and not settings.models.is_dir():
+        raise BadSetting("settings", f"there is no folder {settings.models}", place="models", remedy="create it")
+    return settings.models
 
 
 def make_rules(settings: Settings) -> tuple[Rule, ...]:
@@ -108,13 +114,15 @@ def make_rules(settings: Settings) -> tuple[Rule, ...]:
 
 def build_service(settings: Settings, *, seed: Sequence[Change] = ()) -> Service:
     """The whole service, not yet started. Raises BadFile and BadSetting."""
-    chain = make_estimator(settings)
+    served = make_estimator(settings)
     sources = read_sources(settings)
     return Service(
         store=make_store(settings),
         history=DuckdbHistory(settings.database_file(settings.history)),
-        estimator=chain,
-        assignments=[Assignment(model_id(settings.rul_twins), layout_of(chain))],
+        estimator=served,
+        assignments=[Assignment(model_id(settings.rul_twins), served.layout)],
+        models=model_folder(settings),
+        fmu=(existing(settings.fmu, "FMU"), settings.fmu_allowed) if settings.fmu else None,
         rules=make_rules(settings),
         sources=sources,
         actuators=find_actuators(sources),
@@ -163,13 +171,14 @@ def read_tokens(settings: Settings) -> list[Token]:
 def check_settings(settings: Settings) -> dict[str, str]:
     """What `serve` would use, by part. Raises what `serve` would, and opens no database and no connection."""
     store = make_store(settings)
-    chain = make_estimator(settings)
+    served = make_estimator(settings)
     return {
         "graph": f"{settings.graph} ({type(store).__name__})",
         "history": settings.history,
         "sources": ", ".join(source.name for source in read_sources(settings)) or "none",
         "rules": ", ".join(rule.name for rule in make_rules(settings)) or "none",
-        "rul": " > ".join(estimator.name for estimator in chain.estimators),
+        "rul": " > ".join(estimator.name for estimator in served.estimators),
+        "models": str(model_folder(settings) or "none"),
         "tokens": f"{len(read_tokens(settings))}" if settings.authentication else "off",
         "address": f"http://{settings.host}:{settings.port}",
     }

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ import typer
 from twinloom.app import prognosis_commands
 from twinloom.app.opcua_commands import opcua
 from twinloom.app.options import AsJson, ColorBy, Config, Data, Host, Port, Token, Url, run, settings_of
-from twinloom.app.scene_commands import scene
+from twinloom.app.scene_commands import Meshes, scene
 from twinloom.twin.errors import BadRequest, TwinloomError
 
 app = typer.Typer(
@@ -155,7 +155,7 @@ def validate(
 
 @app.command(epilog="Example: `twinloom snapshot plant.png --color-by rul --theme light`")
 def snapshot(
-    out: Annotated[Path, typer.Argument(help="The picture to write (PNG).")],
+    out: Annotated[Path, typer.Argument(help="What to write: .png, .glb, .gif or .mp4.")],
     url: Url = "http://127.0.0.1:8000",
     token: Token = None,
     color_by: ColorBy = "rul",
@@ -164,13 +164,28 @@ def snapshot(
     height: Annotated[int, typer.Option(min=240, max=4320)] = 900,
     camera: Annotated[str, typer.Option(help="`overview`, front, top, left, right, or a twin id.")] = "overview",
     at: Annotated[datetime | None, typer.Option(help="A past time (UTC) instead of now.")] = None,
+    span: Annotated[float, typer.Option(help="GIF and MP4: minutes before that time to replay.", min=0.1)] = 5.0,
+    frames: Annotated[int, typer.Option(help="GIF and MP4: pictures.", min=2, max=1000)] = 24,
+    mesh: Meshes = None,
     as_json: AsJson = False,
 ) -> None:
-    """A picture of the plant as it is now, without a display."""
+    """A picture or a film of the plant, now or then, without a display."""
     from twinloom.viewer.snapshot import snapshot as take
 
     moment = at.replace(tzinfo=UTC) if at else None
-    report = take(url, token, out, color_by=color_by, theme=theme.value, size=(width, height), camera=camera, at=moment)
+    report = take(
+        url,
+        token,
+        out,
+        color_by=color_by,
+        theme=theme.value,
+        size=(width, height),
+        camera=camera,
+        at=moment,
+        span=timedelta(minutes=span),
+        frames=frames,
+        meshes=tuple(mesh or ()),
+    )
     typer.echo(json.dumps(asdict(report), default=str) if as_json else str(report))
 
 

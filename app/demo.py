@@ -191,7 +191,7 @@ class _Run:
             while True:
                 self.figures.take(service)
                 self.figures.latency_ms = probe.recent.get("latency_ms", {})
-                live.update(picture(self.figures, service), refresh=True)
+                live.update(picture(self.figures, service, console.size), refresh=True)
                 await asyncio.sleep(1.0)
 
         with Live(console=console, auto_refresh=False, screen=True) as live:

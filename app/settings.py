@@ -40,6 +40,9 @@ class Settings(BaseModel):
     sources: tuple[str, ...] = ()
     rules: Path | None = None
     rul_model: Path | None = None
+    models: Path | None = None
+    fmu: Path | None = None
+    fmu_allowed: tuple[str, ...] = ()
     rul_twins: str = "dtmi:com:twinloom:cnc:Spindle;1"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -50,7 +53,7 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     bounds: Bounds = Bounds()
 
-    @field_validator("sources", "tokens", "allowed_origins", mode="before")
+    @field_validator("sources", "tokens", "allowed_origins", "fmu_allowed", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,8 @@ from twinloom.runtime.service import Service
 from twinloom.twin.assessments import AlertState, Severity
 
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+FRAME_LINES, FRAME_COLUMNS = 2, 4
+HEAD_LINES = 6  # the address and the panel of the figures
 
 
 @dataclass(slots=True)
@@ -83,13 +85,29 @@ def peak_rss_mib() -> float:
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 
 
-def picture(figures: Figures, service: Service | None = None) -> RenderableType:
-    """One screen of 80 columns: address, figures, sources, the worst components, the standing alerts."""
+def picture(figures: Figures, service: Service | None = None, size: tuple[int, int] = (80, 40)) -> RenderableType:
+    """One screen of `size` (columns, lines): address, figures, sources, the worst components, the standing alerts.
+
+    A low screen shows fewer components and alerts, never half a panel.
+    """
     head = Text.assemble(("twinloom demo  ", "bold"), (figures.url, "underline cyan"), ("   Ctrl-C ends it", "dim"))
     parts: list[RenderableType] = [head, _numbers(figures)]
     if service is not None:
-        parts += [_sources(service), _worst(service), _alerts(service)]
+        width, height = size
+        sources = _sources(service)
+        lines = len(sources.wrap(Console(width=width), width - FRAME_COLUMNS))
+        left = height - HEAD_LINES - (lines + FRAME_LINES) - 2 * FRAME_LINES
+        components = max(1, min(5, left // 2))
+        parts += [
+            _panel(sources, "OPC UA"),
+            _panel(_worst(service, components), "least remaining life (90 % interval)"),
+            _panel(_alerts(service, max(1, left - components)), "alerts"),
+        ]
     return Group(*parts)
+
+
+def _panel(content: RenderableType, title: str) -> Panel:
+    return Panel(content, title=title, title_align="left", border_style="dim")
 
 
 def _numbers(figures: Figures) -> RenderableType:
@@ -110,30 +128,33 @@ def _numbers(figures: Figures) -> RenderableType:
         f"{figures.predictions:,}", "predictions", f"{figures.alerts:,}", "alerts",
         f"{figures.work_orders:,}", "work orders", f"{figures.gaps:,}", "gaps",
     )  # fmt: skip
-    return Panel(table, title="figures", title_align="left", border_style="dim")
+    return _panel(table, "figures")
 
 
 def _ms(value: float | None) -> str:
     return "–" if value is None else f"{value:.0f}"
 
 
-def _sources(service: Service) -> RenderableType:
+def _sources(service: Service) -> Text:
     text = Text()
     for status in service.sources():
         style = {"live": "green", "connecting": "cyan", "stale": "yellow"}.get(status.state, "red")
         text.append("● ", style=style)
         text.append(f"{status.name} ")
         text.append(f"{status.state}{': ' + status.reason if status.reason else ''}   ", style="dim")
-    return Panel(text, title="OPC UA", title_align="left", border_style="dim")
+    text.rstrip()
+    return text
 
 
-def _worst(service: Service) -> RenderableType:
+def _worst(service: Service, count: int) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     for _ in range(3):
         table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim", no_wrap=True)
-    worst = sorted(service.estimates, key=lambda estimate: (estimate.rul_days, estimate.twin))[:5]
+    worst = sorted(
+        (e for e in service.estimates if e.method != "rollup"), key=lambda estimate: (estimate.rul_days, estimate.twin)
+    )[:count]
     for estimate in worst:
         table.add_row(
             estimate.twin,
@@ -142,20 +163,17 @@ def _worst(service: Service) -> RenderableType:
             str(estimate.health),
             str(estimate.model_health),
         )
-    title = "least remaining life (90 % interval)"
-    return Panel(
-        table if worst else Text("no score yet", style="dim"), title=title, title_align="left", border_style="dim"
-    )
+    return table if worst else Text("no score yet", style="dim")
 
 
-def _alerts(service: Service) -> RenderableType:
-    standing = [alert for alert in service.alerts.current() if alert.state is not AlertState.CLEARED][:6]
-    text = Text(no_wrap=True, overflow="ellipsis")
+def _alerts(service: Service, count: int) -> RenderableType:
+    standing = [alert for alert in service.alerts.current() if alert.state is not AlertState.CLEARED][:count]
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(no_wrap=True, style="dim")
     for alert in standing:
-        text.append(f"{alert.severity:<9}", style=STYLES[alert.severity])
-        order = service.work_orders.of_alert(alert.id)
-        text.append(alert.message)
-        text.append(f"  → work order {order.id[:8]}\n" if order else "\n", style="dim")
-    return Panel(
-        text if standing else Text("none standing", style="dim"), title="alerts", title_align="left", border_style="dim"
-    )
+        order = service.work_orders.of_alert(alert)
+        number = f"→ {order.external_id or order.id[:8]}" if order else ""
+        table.add_row(Text(str(alert.severity), style=STYLES[alert.severity]), Text(alert.message), number)
+    return table if standing else Text("none standing", style="dim")

@@ -1,7 +1,7 @@
 """`twinloom import` and `twinloom export`: files into the graph store and out of it.
 
-A plant file (YAML) goes in whole or not at all, and so do DTDL files. NDJSON and CSV are checked whole, then written in batches: importing
-the same file again changes nothing, and goes on where an interrupted import stopped.
+A plant file (YAML) goes in whole or not at all, and so do DTDL files. NDJSON and CSV are checked whole, then written in
+batches: importing the same file again changes nothing, and goes on where an interrupted import stopped.
 """
 
 from __future__ import annotations

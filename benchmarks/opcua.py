@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from twinloom.adapters.opcua.mapping import read_mapping
 from twinloom.adapters.opcua.source import OpcUaSource
@@ -33,6 +34,7 @@ PEER = Path(__file__).parent / "peers" / "opcua"
 MACHINES, VALUES = 47, 20
 SHAPES = ((1, MACHINES * VALUES), (MACHINES, VALUES))
 REPEATS, SECONDS, WARM_UP_S = 3, 6.0, 8.0
+_CONNECT_S = 90.0
 
 
 class State:
@@ -46,6 +48,8 @@ class State:
         self.times = np.zeros(MACHINES * VALUES, dtype=np.int64)
         self.quality = np.zeros(MACHINES * VALUES, dtype=np.uint32)
         self.received = self.lost = 0
+        self._live: set[str] = set()
+        self._changed = asyncio.Event()
 
     def resolve(self, twin: TwinId, path: str) -> SlotRef | None:
         return SlotRef(self.slots.setdefault((twin, path), len(self.slots)), "")
@@ -61,7 +65,14 @@ class State:
         pass
 
     async def report(self, status: SourceStatus, twins: Sequence[TwinId]) -> None:
-        pass
+        if status.state == "live":
+            self._live.add(status.name)
+            self._changed.set()
+
+    async def all_live(self, sessions: int) -> None:
+        while len(self._live) < sessions:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def _sources(folder: Path, endpoint: str, sessions: int) -> list[OpcUaSource]:
@@ -71,7 +82,7 @@ def _sources(folder: Path, endpoint: str, sessions: int) -> list[OpcUaSource]:
         file = folder / f"opcua-{number}.yaml"
         file.write_text(
             "namespaces: {cnc: 'urn:twinloom:simulator:cnc'}\n"
-            f"servers: [{{name: peer-{number}, endpoint: '{endpoint}'}}]\n"
+            f"servers: [{{name: peer-{number}, endpoint: '{endpoint}', timeout_s: 30, connect_timeout_s: 60}}]\n"
             "publishing_interval_ms: 100\nsampling_interval_ms: 100\nqueue_size: 10\nkeep_alive_s: 5\n"
             f"rules: [{{path: 'cnc:line-1/cnc:{machine}/cnc:spindle/cnc:{{property}}', "
             f"twin: '{machine}', property: '{{property}}'}}]\n",
@@ -86,7 +97,9 @@ async def _measure(endpoint: str, sessions: int, seconds: float, warm_up_s: floa
     state = State()
     with tempfile.TemporaryDirectory() as folder:
         tasks = [asyncio.create_task(source.run(state)) for source in _sources(Path(folder), endpoint, sessions)]
-        await asyncio.sleep(warm_up_s)
+        async with asyncio.timeout(_CONNECT_S):
+            await state.all_live(sessions)
+        await asyncio.sleep(warm_up_s)  # as the peer: counted from when everything is subscribed
         received, used = state.received, _cpu_us()
         await asyncio.sleep(seconds)
         received, used = state.received - received, _cpu_us() - used
@@ -176,8 +189,9 @@ def run(
 def main() -> None:
     if len(sys.argv) > 1:
         shape = json.loads(sys.argv[1])
-        measured = asyncio.run(_measure(shape["endpoint"], shape["sessions"], shape["seconds"], shape["warmUpS"]))
-        print(json.dumps(measured))
+        work = _measure(shape["endpoint"], shape["sessions"], shape["seconds"], shape["warmUpS"])
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service does
+            print(json.dumps(runner.run(work)))
         return
     for line in run():
         print(json.dumps(line), flush=True)

@@ -1,14 +1,13 @@
 """Changes as SQL: what one commit does to the tables, inside the transaction that the store's writer opened.
 
-Runs of created twins and relationships go in many rows a statement: an import of 600,000 rows is a few thousand
-statements, and each of them runs without Python's lock.
+Runs of like changes go through `executemany`: an import of 600,000 rows is a few statements.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, groupby, islice
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from twinloom.graph import change_log
@@ -27,8 +26,8 @@ from twinloom.graph.store import (
 )
 from twinloom.twin.errors import Conflict, NotFound
 
-MANY = 250
-"""Rows in one INSERT: SQLite takes 32,766 values in a statement."""
+_INSERT_TWIN = "INSERT INTO twins VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_RELATIONSHIP = "INSERT INTO relationships VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 def run(connection: sqlite3.Connection, changes: Sequence[Change], seq: int, time_ns: int, cause: str) -> None:
@@ -73,21 +72,11 @@ def _create_twins(connection: sqlite3.Connection, changes: Sequence[PutTwin]) ->
         for t in (change.twin for change in changes)
     )
     try:
-        _insert(connection, "twins", 7, rows)
+        connection.executemany(_INSERT_TWIN, rows)
     except sqlite3.IntegrityError:
         raise Conflict(
             _taken(connection, changes), remedy="choose another id, or update the twin that is there"
         ) from None
-
-
-def _insert(connection: sqlite3.Connection, table: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
-    """Inserts rows of `width` values, MANY in a statement. `table` is one of ours, never a text from outside."""
-    row = f"({', '.join('?' * width)})"
-    whole = f"INSERT INTO {table} VALUES {', '.join([row] * MANY)}"
-    waiting = iter(rows)
-    while found := list(islice(waiting, MANY)):
-        statement = whole if len(found) == MANY else f"INSERT INTO {table} VALUES {', '.join([row] * len(found))}"
-        connection.execute(statement, list(chain.from_iterable(found)))
 
 
 def _taken(connection: sqlite3.Connection, changes: Sequence[PutTwin]) -> str:
@@ -171,7 +160,7 @@ def _create_relationships(connection: sqlite3.Connection, changes: Sequence[PutR
         for e in (change.relationship for change in changes)
     )
     try:
-        _insert(connection, "relationships", 7, rows)
+        connection.executemany(_INSERT_RELATIONSHIP, rows)
     except sqlite3.IntegrityError:
         raise _why_no_relationship(connection, changes) from None
 

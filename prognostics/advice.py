@@ -47,9 +47,11 @@ def recommendation(health: Health, rul_days: float, low_days: float, *, trusted:
     if health is Health.D:
         by = max(int(low_days), 0)
         when = f"within {by} days" if by > 1 else "now"
-        text = f"Replace {when}: about {rul_days:.0f} days of life left."
+        left = f"about {rul_days:.0f} days of life left" if rul_days >= 1.5 else "its life is at its end"
+        text = f"Replace {when}: {left}."
     elif health is Health.C:
-        text = f"Plan the replacement for the next {max(int(low_days), 1)} days; order the part."
+        when = f"within {int(low_days)} days" if low_days >= 2 else "at the next stop"
+        text = f"Plan the replacement {when}; order the part."
     elif health is Health.B:
         text = f"Keep running; look again within {max(int(low_days), 7)} days."
     elif health is Health.A:

@@ -123,6 +123,11 @@ class OnnxEstimator:
         out: npt.NDArray[np.float32] = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
         return out[:, None] if out.ndim == 1 and width == 1 else out
 
+    def fits(self, layout: Layout) -> str:
+        """Why windows of this layout cannot be scored (`layout: ...`), "" when they can."""
+        found = _map(self.contract.layout, layout)
+        return found if isinstance(found, str) else ""
+
     def warm_up(self) -> None:
         """One run on the mean of training, so that the first request finds memory and code in place."""
         row = np.array([entry.mean for entry in self.contract.ranges], np.float32)

@@ -72,10 +72,13 @@ class Historian:
         if len(slots):
             self._put(HistoryRows(self._series_of(slots), source_times_ns, values, quality))
         if texts:
-            dropped = len(self._texts) + len(texts) - KEPT_TEXTS
-            if dropped > 0:
-                self._metrics.count_lost({"history_overflow": dropped})
-            self._texts.extend(texts)
+            self.add_texts(texts)
+
+    def add_texts(self, texts: Sequence[TextReading]) -> None:
+        dropped = len(self._texts) + len(texts) - KEPT_TEXTS
+        if dropped > 0:
+            self._metrics.count_lost({"history_overflow": dropped})
+        self._texts.extend(texts)
 
     def add_estimates(self, estimates: Sequence[RulEstimate], now_ns: int) -> None:
         """Estimates as three series below the twin: rul_days, rul_low, rul_high."""

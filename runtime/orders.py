@@ -35,7 +35,7 @@ from twinloom.runtime.idempotency import Outcomes
 from twinloom.runtime.limits import Limits
 from twinloom.runtime.outcome import Outcome
 from twinloom.runtime.patches import field_writes, with_value
-from twinloom.runtime.records import DECOMMISSIONED, ESTIMATE
+from twinloom.runtime.records import DECOMMISSIONED, ESTIMATE, FAILURE
 from twinloom.runtime.work_orders import WorkOrderBook
 from twinloom.twin import dtdl
 from twinloom.twin.commands import (

@@ -18,6 +18,7 @@ from twinloom.runtime.feed import Feed
 from twinloom.runtime.historian import Historian
 from twinloom.runtime.ingest import Ingest, Mark, SourceReport
 from twinloom.runtime.metrics import Metrics
+from twinloom.runtime.prognosis import Prognosis
 from twinloom.runtime.scoring import Scorer
 from twinloom.runtime.sequence import Sequence
 from twinloom.runtime.staleness import Staleness
@@ -39,6 +40,7 @@ class Pipeline:
         hot: HotGraph,
         sequence: Sequence,
         scorer: Scorer,
+        prognosis: Prognosis,
         alerts: AlertBook,
         estimates: EstimateBook,
         historian: Historian,
@@ -53,6 +55,7 @@ class Pipeline:
         self.hot = hot
         self.sequence = sequence
         self.scorer = scorer
+        self.prognosis = prognosis
         self.alerts = alerts
         self.estimates = estimates
         self.historian = historian
@@ -135,9 +138,20 @@ class Pipeline:
         self.metrics.batch_seconds.observe(self.clock.monotonic_s() - started)
 
     async def scored(self, estimates: Items[RulEstimate]) -> None:
-        """Fresh estimates: latest of each twin, trend, alerts, feed."""
+        """Fresh estimates: latest of each twin, where they came from, what stands above, trend, alerts, feed."""
         seq = self.sequence.try_next() or await self.sequence.next()
         now_ns = self.clock.now_ns()
+        present = tuple(e for e in estimates if e.twin in self.hot)
+        self.estimates.put(present, seq)
+        self.prognosis.kept(present, seq, now_ns)
+        self._conclude((*present, *self.prognosis.rolled(present)), seq, now_ns)
+
+    async def rolled(self, estimates: Items[RulEstimate]) -> None:
+        """Machines, lines and plants whose parts have changed."""
+        if estimates:
+            self._conclude(estimates, self.sequence.try_next() or await self.sequence.next(), self.clock.now_ns())
+
+    def _conclude(self, estimates: Items[RulEstimate], seq: int, now_ns: int) -> None:
         present = tuple(e for e in estimates if e.twin in self.hot)
         if not present:
             self.feed.advance(seq)

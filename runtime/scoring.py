@@ -153,6 +153,10 @@ class Scorer:
             log.exception("the estimator failed")
             return self._fall_back(windows, f"error: {type(error).__name__}")
 
+    def by_rule(self, windows: Sequence[ComponentWindow]) -> list[RulEstimate]:
+        """What the rule alone says."""
+        return self._fall_back(windows, "no_model: no model was asked")
+
     def _fall_back(self, windows: Sequence[ComponentWindow], reason: str) -> list[RulEstimate]:
         return [
             replace(answer, model_health=ModelHealth.DEGRADED, reason=reason)

@@ -11,12 +11,14 @@ import contextlib
 import logging
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from twinloom.graph.history import HistoryStore
 from twinloom.graph.hot import HotGraph
 from twinloom.graph.store import Change, GraphStore, PutRecord
 from twinloom.prognostics.chain import FallbackChain
+from twinloom.prognostics.served import Served
 from twinloom.runtime import supervise
 from twinloom.runtime.actuation import Actuation
 from twinloom.runtime.alerts import AlertBook
@@ -30,7 +32,19 @@ from twinloom.runtime.migration import MIGRATION, MIGRATION_UNDO, Migrations
 from twinloom.runtime.orders import Orders
 from twinloom.runtime.outcome import Outcome
 from twinloom.runtime.pipeline import Pipeline
-from twinloom.runtime.records import ALERT, COMMAND, DECOMMISSIONED, ESTIMATE, FEATURES, OUTCOME, WORK_ORDER
+from twinloom.runtime.prognosis import Prognosis
+from twinloom.runtime.records import (
+    ALERT,
+    COMMAND,
+    DECOMMISSIONED,
+    ESTIMATE,
+    FAILURE,
+    FEATURES,
+    LEARNER,
+    OUTCOME,
+    RUL_MODELS,
+    WORK_ORDER,
+)
 from twinloom.runtime.rules import Rule
 from twinloom.runtime.scoring import Assignment, Scorer, Scores
 from twinloom.runtime.sequence import Sequence
@@ -66,7 +80,8 @@ class Service:
     """Attributes are the parts; they exist before `start()`, empty.
 
     `seed` is committed when the store is new. `assignments` say which twins are scored. `estimator` answers for every
-    window (default: the rule-based baseline alone).
+    window (default: the rule-based baseline alone); a `Served` can be swapped while it runs, by files of the folder
+    `models`. `fmu`: a file and the SHA-256 digests that may run.
     """
 
     def __init__(
@@ -84,6 +99,8 @@ class Service:
         clock: Clock | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
+        models: Path | None = None,
+        fmu: tuple[Path, Items[str]] | None = None,
     ) -> None:
         self.store = store
         self.history = history
@@ -127,6 +144,7 @@ class Service:
             interval_s=limits.write_behind_interval_s,
             rows=limits.write_behind_rows,
             timeout_s=limits.commit_timeout_s,
+            before=self.historian.flush,
         )
         self.scorer = Scorer(
             assignments,
@@ -136,10 +154,25 @@ class Service:
             self.metrics,
             deadline_s=limits.scoring_deadline_s,
         )
+        self.prognosis = Prognosis(
+            estimator if isinstance(estimator, Served) else None,
+            self.scorer,
+            self.hot,
+            self.estimates,
+            self.alerts,
+            self.commits,
+            self.historian,
+            history,
+            self.feed,
+            self.metrics,
+            models=models,
+            fmu=fmu,
+        )
         self.pipeline = Pipeline(
             self.hot,
             self.sequence,
             self.scorer,
+            self.prognosis,
             self.alerts,
             self.estimates,
             self.historian,
@@ -277,6 +310,8 @@ class Service:
         self.alerts.load(records.get(ALERT, ()))
         self.orders.load(records.get(OUTCOME, ()), (key for key, _ in records.get(DECOMMISSIONED, ())))
         self.migrations.load(records.get(MIGRATION, ()), records.get(MIGRATION_UNDO, ()))
+        plan = next((stored for _, stored in records.get(RUL_MODELS, ())), None)
+        self.prognosis.load(records.get(FAILURE, ()), records.get(LEARNER, ()), plan)
         self.scorer.load(dict(records.get(FEATURES, ())))
         self.scorer.prepare()
         self.alerts.start(self.commits)
@@ -293,6 +328,8 @@ class Service:
                     group.create_task(self.migrations.run(), name="migrations"),
                     group.create_task(self.pipeline.run(), name="pipeline"),
                     group.create_task(self.pipeline.score(), name="scoring"),
+                    group.create_task(self.prognosis.run(self.pipeline.rolled), name="prognosis"),
+                    group.create_task(self.prognosis.records.run(), name="RUL records"),
                     group.create_task(self.pipeline.tick(), name="alert tick"),
                     group.create_task(self.historian.run(), name="history"),
                     group.create_task(self.write_behind.run(), name="write-behind"),
@@ -324,6 +361,7 @@ class Service:
             self._ready.set()
             self.feed.close()
             self.scorer.close()
+            self.prognosis.close()
             await self.history.close()
             await self.store.close()
 
@@ -331,6 +369,7 @@ class Service:
         try:
             async with asyncio.timeout(self._drain_s):
                 await self.pipeline.ingest.drained()
+                await self.prognosis.settle()
                 self._keep_estimates()
                 self._keep_features()
                 self.commits.close()

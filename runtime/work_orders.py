@@ -81,8 +81,13 @@ class WorkOrderBook:
         ]
         return sorted(found, key=lambda o: (-o.opened_ns, o.id))
 
-    def of_alert(self, alert: str) -> WorkOrder | None:
-        return next((o for o in self._orders.values() if o.alert == alert), None)
+    def of_alert(self, alert: Alert) -> WorkOrder | None:
+        """The order that the alert opened, or the one that stood open for the same cause when it was raised."""
+        own = next((o for o in self._orders.values() if o.alert == alert.id), None)
+        standing = self.open_for(alert.twin, alert.rule)
+        if own is None and standing is not None and standing.opened_ns <= alert.raised_ns:
+            return standing
+        return own
 
     def undelivered(self) -> list[WorkOrder]:
         """Orders that the maintenance system must still hear of: open ones without its number, then closed ones."""

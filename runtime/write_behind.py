@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ class WriteBehind:
         interval_s: float = 1.0,
         rows: int = 20_000,
         timeout_s: float = 10.0,
+        before: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._store = store
         self._hot = hot
@@ -40,6 +42,7 @@ class WriteBehind:
         self._interval_s = interval_s
         self._limit = rows
         self._timeout_s = timeout_s
+        self._before = before
         self._dirty: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._texts: dict[tuple[TwinId, str], TextReading] = {}
         self._under_way = 0  # taken, but not durable yet
@@ -86,10 +89,14 @@ class WriteBehind:
         seq = self._sequence.current
         self._under_way = len(slots) + len(texts)
         try:
+            rows = self._rows(slots) + [
+                LastValue(t.twin, t.path, t.value, t.source_time_ns, t.quality) for t in texts.values()
+            ]
+            if rows and self._before is not None:
+                # History first: after a crash a source may send again what the history lacks, and a newer last value
+                # in the store would make the fold drop it as stale.
+                await self._before()
             async with asyncio.timeout(self._timeout_s):
-                rows = self._rows(slots) + [
-                    LastValue(t.twin, t.path, t.value, t.source_time_ns, t.quality) for t in texts.values()
-                ]
                 if rows:
                     await self._store.write_values(rows, seq=seq)
                 if self._sequence.needs_mark:

@@ -21,7 +21,7 @@ done
 # name of a file or command that shows that the package is there -> Debian package
 declare -A wanted=([lib:libOSMesa.so.8]=libosmesa6 [lib:libEGL.so.1]=libegl1 [lib:libGL.so.1]=libgl1)
 if [[ $level == dev ]]; then
-  wanted+=([cmd:chromium]=chromium [cmd:mosquitto]=mosquitto [cmd:mvn]=maven [cmd:javac]=openjdk-17-jdk-headless [cmd:git]=git)
+  wanted+=([cmd:chromium]=chromium [cmd:mosquitto]=mosquitto [cmd:Xvfb]=xvfb [cmd:mvn]=maven [cmd:javac]=openjdk-17-jdk-headless [cmd:git]=git)
 fi
 missing=()
 for sign in "${!wanted[@]}"; do
@@ -63,23 +63,22 @@ if [[ ! -f $stamp ]]; then
   touch "$stamp"
 fi
 
-page=viewer/web
-if [[ -f $page/package.json ]]; then
-  if command -v npm >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then
+# What the browser gets: the page of the plant and GraphiQL, each built once for each state of its sources.
+if command -v npm >/dev/null && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then
+  for page in viewer/web api/ide; do
     sum=$(cd $page && find . -path ./node_modules -prune -o -path ./dist -prune -o -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16)
-    if [[ ! -f $page/dist/.built-$sum ]]; then
-      say "building the web page"
-      log=$(mktemp)
-      if (cd $page && npm ci --no-fund --no-audit && npm run build && touch "dist/.built-$sum") >"$log" 2>&1; then
-        rm -f "$log"
-      elif [[ $level == dev ]]; then
-        grep -v '^npm warn' "$log" | head -20 >&2
-        die "the web page could not be built (whole output: $log)"
-      else
-        say "the web page could not be built (output: $log); everything else works"
-      fi
+    [[ ! -f $page/dist/.built-$sum ]] || continue
+    say "building $page"
+    log=$(mktemp)
+    if (cd $page && npm ci --no-fund --no-audit && npm run build && touch "dist/.built-$sum") >"$log" 2>&1; then
+      rm -f "$log"
+    elif [[ $level == dev ]]; then
+      grep -v '^npm warn' "$log" | head -20 >&2
+      die "$page could not be built (whole output: $log)"
+    else
+      say "$page could not be built (output: $log); everything else works"
     fi
-  else
-    say "Node 20 is not here, so the web page is not built; everything else works (install Node and run make setup again)"
-  fi
+  done
+else
+  say "Node 20 is not here, so the web page is not built; everything else works (install Node and run make setup again)"
 fi

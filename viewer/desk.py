@@ -163,7 +163,7 @@ class Desk:
         title, subtitle = titles(plant, self.scene)
         if self.past is not None and not plant.historical:
             subtitle = "loading the past"
-        draw_title(canvas, title, subtitle if phase != "connecting" else "connecting", top=offset)
+        draw_title(canvas, title, subtitle if phase != "connecting" else "connecting", top=offset, busy=busy)
         self._slider(canvas, plant)
         draw_legend(canvas, frame.legend, busy)
         if "badges" not in self.hidden:

@@ -30,13 +30,17 @@ class Tag:
     anchor: str = "la"
 
 
-def draw_title(canvas: Canvas, title: str, subtitle: str, *, top: float = 0.0) -> Rect:
+def draw_title(canvas: Canvas, title: str, subtitle: str, *, top: float = 0.0, busy: Sequence[Rect] = ()) -> Rect:
+    """Top left; on a panel of its own where machines stand behind it."""
     chrome = CHROME[canvas.theme]
     x, y = canvas.px(28), top + canvas.px(22)
-    canvas.text((x, y), title, canvas.font(25, True), chrome.text)
-    canvas.text((x, y + canvas.px(36)), subtitle, canvas.font(13.5), chrome.faint)
     width = max(canvas.font(25, True).getlength(title), canvas.font(13.5).getlength(subtitle))
     box = (x, y, x + width, y + canvas.px(56))
+    if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in busy):
+        pad = canvas.px(12)
+        canvas.panel((x - pad, y - pad * 0.6, box[2] + pad, box[3] + pad * 0.6), chrome.panel, chrome.edge, alpha=225)
+    canvas.text((x, y), title, canvas.font(25, True), chrome.text)
+    canvas.text((x, y + canvas.px(36)), subtitle, canvas.font(13.5), chrome.faint)
     canvas.taken.append(box)
     return box
 
@@ -49,7 +53,7 @@ def draw_legend(canvas: Canvas, legend: Legend, busy: Sequence[Rect] = ()) -> Re
     rows = [(entry, f"{entry.label}", f"{entry.count:,}") for entry in legend.entries]
     ramp = legend.ramp is not None
     width = max(
-        [big.getlength(title), canvas.px(180) if ramp else 0.0]
+        [big.getlength(title), canvas.px(220) if ramp else 0.0]
         + [canvas.px(34) + small.getlength(label) + canvas.px(26) + small.getlength(count) for _, label, count in rows]
     )
     step, pad = canvas.px(24), canvas.px(14)
@@ -67,8 +71,8 @@ def draw_legend(canvas: Canvas, legend: Legend, busy: Sequence[Rect] = ()) -> Re
     y += canvas.px(30)
     if ramp and legend.ramp is not None:
         canvas.ramp((x, y, x + width, y + canvas.px(14)), RAMPS[canvas.theme])
-        canvas.text((x, y + canvas.px(18)), quantity(legend.ramp[0], ""), small, chrome.text)
-        canvas.text((x + width, y + canvas.px(18)), quantity(legend.ramp[1], ""), small, chrome.text, "ra")
+        canvas.text((x, y + canvas.px(18)), quantity(legend.ramp[0], legend.unit), small, chrome.text)
+        canvas.text((x + width, y + canvas.px(18)), quantity(legend.ramp[1], legend.unit), small, chrome.text, "ra")
         y += canvas.px(44)
     neutral = {"light": "#e4e7ea", "dark": "#858d97"}[canvas.theme]
     for entry, label, count in rows:

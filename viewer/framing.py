@@ -47,9 +47,9 @@ def titles(plant: Plant, scene: Scene) -> tuple[str, str]:
         return "No twins yet", f"{plant.service}  ·  seq {plant.seq}"
     where = f" in {sites} plants" if sites > 1 else ""
     title = f"{units} machine{'s' if units != 1 else ''}{where}"
-    when = clock(plant.historical or plant.time)
-    state = "historical" if plant.historical else "not live" if plant.lost_since else "live"
-    return title, f"{when}  ·  seq {plant.seq}  ·  {state}"
+    if plant.historical:
+        return title, f"{clock(plant.historical)}  ·  historical"
+    return title, f"{clock(plant.time)}  ·  seq {plant.seq}  ·  {'not live' if plant.lost_since else 'live'}"
 
 
 def clock(time: str) -> str:

@@ -223,7 +223,7 @@ class _Shapes:
             if key in self.lods or self._load(key, named, twin.id):
                 return key
         shape = procedural.shape_of(twin.kinds)
-        if shape == "Axis" and twin.properties.get("letter") == "Z":
+        if shape == "Axis" and (twin.properties.get("letter") == "Z" or twin.name.endswith(" Z")):
             shape = "AxisColumn"
         if shape == "Block" and has_children:
             return f"={twin.id}"

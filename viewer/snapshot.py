@@ -247,7 +247,8 @@ class Studio:
         picture = self.renderer.image()
         busy = screen_boxes(scene, camera, shot.size)
         drawing.draw_tags(canvas, tags(scene, camera, shot.size, canvas.unit))
-        drawing.draw_title(canvas, *titles(plant, scene))
+        banner = canvas.px(40) if plant.historical or plant.lost_since else 0.0
+        drawing.draw_title(canvas, *titles(plant, scene), top=banner, busy=busy)
         drawing.draw_legend(canvas, frame.legend, busy)
         if shot.close_up and shot.camera in ("overview", "all") and frame.badges and len(scene.parts) >= 12:
             picture = self._pin(canvas, picture, plant, frame.badges[0], busy)

@@ -23,8 +23,9 @@ from twinloom.adapters.kafka.client import BROKER_ERRORS, consumer, producer, re
 from twinloom.adapters.kafka.mapping import KafkaMapping, read_mapping
 from twinloom.adapters.kafka.positions import Positions
 from twinloom.adapters.kafka.settings import KafkaSettings
-from twinloom.adapters.telemetry.decoder import Decoder, Message, Poison
+from twinloom.adapters.telemetry.decoder import Decoder, Message
 from twinloom.adapters.telemetry.life import Life
+from twinloom.adapters.telemetry.scalars import Poison
 from twinloom.adapters.telemetry.tally import Tally
 from twinloom.adapters.telemetry.targets import Targets
 from twinloom.adapters.telemetry.templates import captures

@@ -229,7 +229,11 @@ class _Columns:
             handles, values, ticks, status = (np.concatenate(column) for column in zip(*self._parts, strict=True))
         else:
             handles, values, ticks, status = _NOTHING
-        times = ticks_to_ns(ticks)
+        if len(ticks) and ticks.min() > _TICKS_MIN and ticks.max() < _TICKS_MAX:
+            times, untimed = (ticks - _TICKS_1970) * 100, 0
+        else:
+            times = ticks_to_ns(ticks)
+            untimed = int(np.count_nonzero(times == 0))
         return Publication(
             subscription=subscription,
             sequence=sequence,
@@ -242,7 +246,7 @@ class _Columns:
             more=more,
             keep_alive=empty,
             results=results,
-            untimed=int(np.count_nonzero(times == 0)),
+            untimed=untimed,
         )
 
     def _same(self, body: bytes, at: int, count: int, key: int) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,15 @@ _DISCOVER_S = 60.0
 _DEDUPLICATE_S = 3.0
 _MOST_HELD = 200_000
 _MOST_REPUBLISHED = 64
+_FILTER_REFUSED = frozenset(
+    int(code)
+    for code in (
+        ua.StatusCodes.BadMonitoredItemFilterInvalid,
+        ua.StatusCodes.BadMonitoredItemFilterUnsupported,
+        ua.StatusCodes.BadFilterNotAllowed,
+        ua.StatusCodes.BadDeadbandFilterInvalid,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,7 @@ class Reader:
         for lane, members in lanes.items():
             subscription = self.stream.lanes.get(lane) or await self._open_lane(lane)
             items = [_item(i, self.table.nodes[i], numeric=not lane[1]) for i in members]
-            results = await self._session.watch(subscription, items)
+            results = await self._watch(subscription, items)
             for i, result in zip(members, results, strict=True):
                 self.table.watched[i] = result.StatusCode.is_good()
                 if not self.table.watched[i]:
@@ -139,6 +148,20 @@ class Reader:
         if not self.stream.subscriptions:
             # A session without subscriptions would have nothing that keeps it alive or tells of its loss.
             await self._open_lane((self._settings.sampling.publishing_interval_ms, False))
+
+    async def _watch(self, subscription: Subscription, items: list[Item]) -> list[ua.MonitoredItemCreateResult]:
+        """Watches the items; those whose filter the server does not know once more without it."""
+        results = await self._session.watch(subscription, items)
+        again = [n for n, result in enumerate(results) if result.StatusCode.value in _FILTER_REFUSED]
+        if again:
+            first = self.table.nodes[items[again[0]].handle]
+            name = results[again[0]].StatusCode.name
+            self._counters["filters_refused"] += len(again)
+            self.table.say_once(f"{len(again)} nodes are read without deadband, the first is {first.place} ({name})")
+            bare = [replace(items[n], sampling=_without_filter(items[n].sampling)) for n in again]
+            for n, result in zip(again, await self._session.watch(subscription, bare), strict=True):
+                results[n] = result
+        return results
 
     async def _open_lane(self, lane: tuple[float, bool]) -> Subscription:
         subscription = await self._session.subscribe(Sampling(publishing_interval_ms=lane[0]))
@@ -358,6 +381,10 @@ def _first_time(batch: ReadingBatch) -> int:
     times = [int(batch.source_times_ns.min())] if len(batch.slots) else []
     times += [text.source_time_ns for text in batch.texts]
     return min(times, default=batch.received_ns)
+
+
+def _without_filter(sampling: Sampling) -> Sampling:
+    return replace(sampling, deadband=0.0, deadband_percent=0.0, report="value")
 
 
 def _item(handle: int, node: MappedNode, *, numeric: bool) -> Item:

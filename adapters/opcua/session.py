@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from asyncua import Client, ua
@@ -68,6 +68,7 @@ class Session:
         self._waiting: deque[bytes] = deque()
         self._woken = asyncio.Event()
         self._lost: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._wanted = 0
         self._acknowledgements: list[tuple[int, int]] = []
 
@@ -145,16 +146,21 @@ class Session:
             channel.send_publish(self._acknowledgements)
             self._acknowledgements = []
 
+    def _ring(self) -> None:
+        self._timer = None
+        self._woken.set()
+
     async def bodies(self, timeout_s: float) -> list[bytes]:
         """All PublishResponses that came since the last call, and new requests in their place.
 
-        [] after `timeout_s` of silence. Raises ConnectionError when the session is over.
+        [] after `timeout_s` of silence, or sooner. Raises ConnectionError when the session is over.
         """
         if not self._waiting and self._lost is None:
+            # One timer a period, not one a message: it may ring early, and the caller then just comes again.
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(timeout_s, self._ring)
             self._woken.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._woken.wait()
+            await self._woken.wait()
         if not self._waiting and self._lost is not None:
             if isinstance(self._lost, SessionEnded):
                 raise self._lost

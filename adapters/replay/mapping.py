@@ -102,5 +102,5 @@ def _column(file: YamlFile, entry: Mapping[str, Any], place: str) -> Column:
             canonical(unit)
     except BadRequest as error:
         raise file.bad(place, error.message, error.remedy) from error
-    used = dict.fromkeys(name[1:] for name in (*captures(twin), *captures(path)) if name.startswith("/"))
-    return Column(compiled, twin, path, unit, tuple(used))
+    chosen_by = dict.fromkeys(name[1:] for name in (*captures(twin), *captures(path)) if name.startswith("/"))
+    return Column(compiled, twin, path, unit, tuple(chosen_by))

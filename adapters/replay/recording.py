@@ -37,7 +37,7 @@ class Chunk:
 
 
 def chunks(settings: ReplaySettings, ragged: Callable[[str], None]) -> Iterator[Chunk]:
-    """The recording in chunks of about `settings.rows` rows. `ragged` hears of rows that have too few or too many cells.
+    """The recording in chunks of `settings.rows` rows at most. `ragged` hears of rows with too few or too many cells.
 
     Raises BadFile for a file that is none.
     """

@@ -13,32 +13,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from twinloom.adapters.telemetry.cloudevents import events
+from twinloom.adapters.telemetry.readings import ReadingsReader
 from twinloom.adapters.telemetry.rules import Rule
+from twinloom.adapters.telemetry.scalars import Poison, at, items, quality_of, text_at, time_ns_of, times_of
 from twinloom.adapters.telemetry.tally import Tally
 from twinloom.adapters.telemetry.targets import NOWHERE, NUMBER, TEXT, UNMAPPED, Handles, Targets
-from twinloom.adapters.telemetry.templates import filled, pointed, steps
-from twinloom.adapters.telemetry.times import to_ns
+from twinloom.adapters.telemetry.templates import filled
 from twinloom.twin.errors import BadRequest
 from twinloom.twin.instance import Json
 from twinloom.twin.ports import ReadingSink
-from twinloom.twin.readings import BAD, GOOD, UNCERTAIN, Codes, Floats, ReadingBatch, TextReading, Times
+from twinloom.twin.readings import GOOD, Codes, Floats, ReadingBatch, TextReading, Times
 
 BAD_NO_DATA = 0x809B0000  # Part 4, 7.39.2
 _MOST_LAYOUTS = 100_000
 _DEEPEST = 8
 _NUMBERS = frozenset((float, int))
-_QUALITY = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
 
 Context = tuple[str, ...]
-
-
-class Poison(Exception):
-    """A message that no rule can read, and why. `reason` is a name that is counted, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +61,6 @@ class _Part:
     quality: Codes | int
 
 
-class _Envelope(msgspec.Struct):
-    """A CloudEvent in structured mode (CloudEvents 1.0, JSON format)."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    subject: str = ""
-    time: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-
-
 class Decoder:
     """`take` messages, then `batch()` what they held. `variables` are names that every template may use."""
 
@@ -92,10 +72,11 @@ class Decoder:
         self._of_topic: dict[str, tuple[int, dict[str, str]]] = {}
         self._layouts: dict[tuple[int, Context, tuple[str, ...]], _Layout] = {}
         self._handles: dict[tuple[int, Context, str], int] = {}
+        self._tables: dict[tuple[int, Context], dict[Any, int]] = {}
         self._version = -1
         self._parts: list[_Part] = []
         self._texts: list[TextReading] = []
-        self._readers = [_readings_reader(rule) if rule.shape == "readings" else None for rule in self._rules]
+        self._readers = [ReadingsReader(rule) if rule.shape == "readings" else None for rule in self._rules]
 
     @property
     def waiting(self) -> int:
@@ -116,9 +97,11 @@ class Decoder:
             number, names = self._rule_of(message.topic)
             rule = self._rules[number]
             if rule.format == "cloudevents":
-                self._event(number, rule, message, names)
+                for payload, attributes in events(message.payload, message.headers):
+                    time_ns = time_ns_of(attributes["ce_time"], "iso") if attributes.get("ce_time") else message.time_ns
+                    self._payload(number, rule, payload, {**names, **attributes, "key": message.key}, time_ns)
             else:
-                self._payload(number, rule, message.payload, message, {**names, "key": message.key})
+                self._payload(number, rule, message.payload, {**names, "key": message.key}, message.time_ns)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             del self._parts[parts:], self._texts[texts:]
             raise Poison("not_decodable", f"the payload is not what the rule says: {error}") from error
@@ -126,6 +109,10 @@ class Decoder:
             del self._parts[parts:], self._texts[texts:]
             raise
         return sum(len(part.handles) for part in self._parts[parts:]) + len(self._texts) - texts
+
+    def timed(self, topic: str) -> bool:
+        """Whether messages of a topic carry their own time. Raises Poison when no rule has it."""
+        return bool(self._rules[self._rule_of(topic)[0]].time)
 
     def batch(self, received_ns: int, lost: dict[str, int] | None = None) -> ReadingBatch | None:
         """Everything taken since the last call, in the order of arrival; None when nothing of it has a place."""
@@ -164,40 +151,7 @@ class Decoder:
             self._of_topic[topic] = found
         return found
 
-    def _event(self, number: int, rule: Rule, message: Message, names: Mapping[str, str]) -> None:
-        headers = message.headers
-        if "ce_id" in headers:
-            attributes = {name: value for name, value in headers.items() if name.startswith("ce_")}
-            self._one_event(number, rule, message.payload, message, {**names, **attributes, "key": message.key})
-            return
-        for event in _ENVELOPES.decode(message.payload) if message.payload[:1] == b"[" else [
-            _ENVELOPE.decode(message.payload)
-        ]:  # fmt: skip
-            attributes = {
-                "ce_id": event.id, "ce_source": event.source, "ce_type": event.type, "ce_subject": event.subject,
-                "ce_time": event.time,
-            }  # fmt: skip
-            payload = bytes(event.data)
-            if not payload:
-                raise Poison("no_data", f"the event {event.id[:80]!r} has no JSON data")
-            self._one_event(number, rule, payload, message, {**names, **attributes, "key": message.key})
-
-    def _one_event(self, number: int, rule: Rule, payload: bytes, message: Message, names: Mapping[str, str]) -> None:
-        time_ns = message.time_ns
-        if names.get("ce_time"):
-            time_ns = _time(names["ce_time"], "iso")
-        self._payload(number, rule, payload, message, names, time_ns)
-
-    def _payload(
-        self,
-        number: int,
-        rule: Rule,
-        payload: bytes,
-        message: Message,
-        names: Mapping[str, str],
-        time_ns: int | None = None,
-    ) -> None:
-        time_ns = message.time_ns if time_ns is None else time_ns
+    def _payload(self, number: int, rule: Rule, payload: bytes, names: Mapping[str, str], time_ns: int) -> None:
         context = tuple([names.get(name, "") for name in rule.names])
         reader = self._readers[number]
         if reader is not None:
@@ -207,22 +161,57 @@ class Decoder:
         if rule.shape == "value":
             self._value(number, rule, document, context, time_ns)
             return
+        if (
+            rule.shape == "values"
+            and isinstance(document, list)
+            and self._objects(number, rule, document, context, time_ns)
+        ):
+            return
         take = self._values if rule.shape == "values" else self._columns
         for one in document if isinstance(document, list) else (document,):
             if not isinstance(one, dict):
                 raise Poison("wrong_shape", "the message is no JSON object")
-            holder = one if not rule.at else _pointed(one, rule.at)
+            holder = one if not rule.at else at(one, rule.at)
             if not isinstance(holder, dict):
                 raise Poison("wrong_shape", f"there is no JSON object at {rule.at}")
-            pointers = tuple([_text_at(one, pointer) for pointer in rule.context])
+            pointers = tuple([text_at(one, pointer) for pointer in rule.context])
             take(number, rule, one, holder, context + pointers, time_ns)
+
+    def _objects(self, number: int, rule: Rule, document: list[Any], context: Context, time_ns: int) -> bool:
+        """Many objects of plain numbers at once; False, and nothing taken, when one of them is more than that."""
+        flat: list[Any] = []
+        layouts: list[Handles] = []
+        times: list[int] = []
+        codes: list[int] = []
+        for one in document:
+            holder = at(one, rule.at) if rule.at else one
+            if not isinstance(holder, dict):
+                return False
+            names = context + tuple([text_at(one, pointer) for pointer in rule.context])
+            layout = self._layout(number, rule, names, tuple(holder))
+            if not layout.plain:
+                return False
+            flat.extend(holder.values() if layout.names is None else [holder[name] for name in layout.names])
+            layouts.append(layout.handles)
+            times.append(time_ns_of(at(one, rule.time), rule.time_unit) if rule.time else time_ns)
+            codes.append(quality_of(at(one, rule.quality)) if rule.quality else GOOD)
+        if not flat or not _NUMBERS.issuperset(map(type, flat)):
+            return False
+        try:
+            values = np.array(flat, np.float64)
+        except OverflowError:
+            return False
+        counts = [len(handles) for handles in layouts]
+        columns = np.repeat(np.array(times, np.int64), counts), np.repeat(np.array(codes, np.uint32), counts)
+        self._parts.append(_Part(np.concatenate(layouts), values, *columns))
+        return True
 
     def _values(
         self, number: int, rule: Rule, one: Any, holder: dict[str, Any], context: Context, time_ns: int
     ) -> None:
         if rule.time:
-            time_ns = _time(_pointed(one, rule.time), rule.time_unit)
-        quality = _quality(_pointed(one, rule.quality)) if rule.quality else GOOD
+            time_ns = time_ns_of(at(one, rule.time), rule.time_unit)
+        quality = quality_of(at(one, rule.quality)) if rule.quality else GOOD
         layout = self._layout(number, rule, context, tuple(holder))
         values = list(holder.values()) if layout.names is None else [holder[name] for name in layout.names]
         if layout.plain and _NUMBERS.issuperset(map(type, values)):
@@ -242,12 +231,12 @@ class Decoder:
         names = layout.names if layout.names is not None else tuple(holder)
         if not rule.time:
             raise Poison("bad_time", "columns need a column of times")
-        times = _times(_pointed(one, rule.time), rule.time_unit)
+        times = times_of(at(one, rule.time), rule.time_unit)
         quality: Codes | int = GOOD
         if rule.quality:
-            quality = np.array([_quality(code) for code in _list(_pointed(one, rule.quality))], np.uint32)
+            quality = np.array([quality_of(code) for code in items(at(one, rule.quality))], np.uint32)
         for handle, name in zip(layout.handles.tolist(), names, strict=True):
-            values = _list(holder[name])
+            values = items(holder[name])
             if len(values) != len(times) or (not isinstance(quality, int) and len(quality) != len(times)):
                 raise Poison("ragged_columns", f"{name[:80]!r} has {len(values)} values for {len(times)} times")
             if self._targets.kinds[handle] != TEXT and _NUMBERS.issuperset(map(type, values)):
@@ -264,10 +253,10 @@ class Decoder:
 
     def _value(self, number: int, rule: Rule, document: Any, context: Context, time_ns: int) -> None:
         if rule.time:
-            time_ns = _time(_pointed(document, rule.time), rule.time_unit)
-        quality = _quality(_pointed(document, rule.quality)) if rule.quality else GOOD
-        pointers = tuple([_text_at(document, pointer) for pointer in rule.context])
-        value = _pointed(document, rule.at) if rule.at else document
+            time_ns = time_ns_of(at(document, rule.time), rule.time_unit)
+        quality = quality_of(at(document, rule.quality)) if rule.quality else GOOD
+        pointers = tuple([text_at(document, pointer) for pointer in rule.context])
+        value = at(document, rule.at) if rule.at else document
         context += pointers
         if rule.format == "text" and self._targets.kinds[self._handle(number, rule, context, "value")] != TEXT:
             try:
@@ -277,27 +266,32 @@ class Decoder:
         self._one(number, rule, context, "value", value, time_ns, quality, 0)
 
     def _readings(
-        self, number: int, rule: Rule, reader: _ReadingsReader, payload: bytes, context: Context, time_ns: int
+        self, number: int, rule: Rule, reader: ReadingsReader, payload: bytes, context: Context, time_ns: int
     ) -> None:
         readings, numeric, message = reader.read(payload)
-        context += tuple([_text_at(message, pointer) for pointer in rule.context])
-        names = [reading.name for reading in readings]
-        if rule.fields:
-            fields = [tuple([str(text) for text in reader.fields(reading)]) for reading in readings]
-            keys = [(number, context + own, name) for own, name in zip(fields, names, strict=True)]
-        else:
-            keys = [(number, context, name) for name in names]
-        known = self._handles
-        handles = [known[key] if key in known else self._handle(number, rule, key[1], key[2]) for key in keys]
+        context += tuple([text_at(message, pointer) for pointer in rule.context])
+        names: list[Any] = reader.names(readings)
+        if len(self._tables) >= _MOST_LAYOUTS:
+            self._tables.clear()
+        table = self._tables.setdefault((number, context), {})
+        if len(table) >= 10 * _MOST_LAYOUTS:
+            table.clear()
+        try:
+            handles = [table[name] for name in names]
+        except KeyError:
+            for name in set(names) - table.keys():
+                own, last = reader.parts(name)
+                table[name] = self._handle(number, rule, context + own, last)
+            handles = [table[name] for name in names]
         if rule.time.startswith("."):
-            times = _times([reading.time for reading in readings], rule.time_unit)
+            times = times_of([reading.time for reading in readings], rule.time_unit)
         else:
-            at = _time(_pointed(message, rule.time), rule.time_unit) if rule.time else time_ns
-            times = np.full(len(readings), at, np.int64)
+            sent_ns = time_ns_of(at(message, rule.time), rule.time_unit) if rule.time else time_ns
+            times = np.full(len(readings), sent_ns, np.int64)
         if rule.quality.startswith("."):
-            quality = np.array([_quality(reading.quality) for reading in readings], np.uint32)
+            quality = np.array([quality_of(reading.quality) for reading in readings], np.uint32)
         else:
-            code = _quality(_pointed(message, rule.quality)) if rule.quality else GOOD
+            code = quality_of(at(message, rule.quality)) if rule.quality else GOOD
             quality = np.full(len(readings), code, np.uint32)
         if numeric:
             kinds = self._targets.kinds
@@ -305,8 +299,9 @@ class Decoder:
                 values = np.array([reading.value for reading in readings], np.float64)
                 self._parts.append(_Part(np.array(handles, np.int32), values, times, quality))
                 return
-        for key, reading, time, code in zip(keys, readings, times.tolist(), quality.tolist(), strict=True):
-            self._one(number, rule, key[1], key[2], reading.value, time, code, 0)
+        for name, reading, time, code in zip(names, readings, times.tolist(), quality.tolist(), strict=True):
+            own, last = reader.parts(name)
+            self._one(number, rule, context + own, last, reading.value, time, code, 0)
 
     # ---- values ----------------------------------------------------------------------------------------------------
 
@@ -376,55 +371,6 @@ class Decoder:
         return NOWHERE
 
 
-class _ReadingsReader:
-    """Decodes the readings of one rule into structs: with numbers only where it can, else with any values."""
-
-    def __init__(self, rule: Rule) -> None:
-        self._names = [f"f{i}" for i in range(len(rule.fields))]
-        names = {"name": rule.name, "value": rule.value, **dict(zip(self._names, rule.fields, strict=True))}
-        optional = {key: getattr(rule, key)[1:] for key in ("time", "quality") if getattr(rule, key).startswith(".")}
-        names.update(optional)
-        rename = names.get
-        self._whole = rule.at == ""
-        self._at = rule.at
-        self._needs_message = bool(rule.context) or "/" in (rule.time[:1], rule.quality[:1])
-        self._decoders: list[msgspec.json.Decoder[Any]] = []
-        for value_type in (float, Any):
-            columns: list[tuple[str, Any]] = [("name", str), ("value", value_type)]
-            columns += [(name, str | int) for name in self._names]
-            columns += [(key, Any) for key in optional]
-            reading: Any = msgspec.defstruct("Reading", columns, rename=rename, gc=False)
-            shape: Any = list[reading]
-            for step in reversed(steps(rule.at)):
-                shape = msgspec.defstruct("Message", [("inner", shape)], rename={"inner": step}.get)
-            self._decoders.append(msgspec.json.Decoder(shape))
-        self._single = msgspec.json.Decoder(list[Any])
-
-    def read(self, payload: bytes) -> tuple[list[Any], bool, Any]:
-        """(readings, all values are numbers, the message where a pointer needs it). Raises msgspec.DecodeError."""
-        if self._whole and payload[:1] == b"{":
-            payload = b"[" + payload + b"]"
-        try:
-            found, numeric = self._decoders[0].decode(payload), True
-        except msgspec.ValidationError:
-            found, numeric = self._decoders[1].decode(payload), False
-        while not isinstance(found, list):
-            found = found.inner
-        message = msgspec.json.decode(payload) if self._needs_message else None
-        return found, numeric, message
-
-    def fields(self, reading: Any) -> list[Any]:
-        return [getattr(reading, name) for name in self._names]
-
-
-def _readings_reader(rule: Rule) -> _ReadingsReader:
-    return _ReadingsReader(rule)
-
-
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
-_ENVELOPES = msgspec.json.Decoder(list[_Envelope])
-
-
 def _column(parts: Sequence[Any], counts: Sequence[int], dtype: Any) -> Any:
     """One column from parts that are an array, or one number for `count` rows."""
     if all(isinstance(part, int) for part in parts):
@@ -435,56 +381,3 @@ def _column(parts: Sequence[Any], counts: Sequence[int], dtype: Any) -> Any:
             for part, count in zip(parts, counts, strict=True)
         ]
     )
-
-
-def _pointed(document: Any, pointer: str) -> Any:
-    try:
-        return pointed(document, pointer)
-    except KeyError:
-        raise Poison("missing_member", f"there is nothing at {pointer}") from None
-
-
-def _text_at(document: Any, pointer: str) -> str:
-    value = _pointed(document, pointer)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Poison("wrong_shape", f"what is at {pointer} names no twin")
-    return str(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise Poison("wrong_shape", "a column is a JSON array")
-    return value
-
-
-def _time(value: Any, unit: str) -> int:
-    try:
-        return to_ns(value, unit)
-    except ValueError as error:
-        raise Poison("bad_time", f"{str(value)[:80]!r} {error}") from None
-
-
-def _times(values: Any, unit: str) -> Times:
-    """Times as a column; the same time again and again is understood once."""
-    known: dict[Any, int] = {}
-    times: list[int] = []
-    for value in _list(values):
-        try:
-            time = known.get(value)
-        except TypeError:
-            raise Poison("bad_time", f"{str(value)[:80]!r} is no time") from None
-        if time is None:
-            time = known[value] = _time(value, unit)
-        times.append(time)
-    return np.array(times, np.int64)
-
-
-def _quality(value: Any) -> int:
-    """A quality as a StatusCode: a number as it is, or good, uncertain, bad, true, false."""
-    if isinstance(value, bool):
-        return GOOD if value else BAD
-    if isinstance(value, int) and 0 <= value < 2**32:
-        return value
-    if isinstance(value, str) and value.lower() in _QUALITY:
-        return _QUALITY[value.lower()]
-    raise Poison("bad_quality", f"{str(value)[:80]!r} is no quality")

@@ -110,7 +110,7 @@ def _rule(
         topic_pattern = pattern(topic, separators)
     except BadRequest as error:
         raise file.bad(f"{place}/topic", error.message, error.remedy) from error
-    members = _members(file, entry, place, shape, known)
+    members = read_members(file, entry, place, shape, known)
     used = [name for member in members for text in (member.twin, member.property) for name in captures(text)]
     context = tuple(dict.fromkeys(name for name in used if name.startswith("/")))
     fields = tuple(dict.fromkeys(name[1:] for name in used if name.startswith(".")))
@@ -141,7 +141,10 @@ def _rule(
     )
 
 
-def _members(file: YamlFile, entry: Mapping[str, Any], place: str, shape: str, known: set[str]) -> tuple[Member, ...]:
+def read_members(
+    file: YamlFile, entry: Mapping[str, Any], place: str, shape: str, known: set[str]
+) -> tuple[Member, ...]:
+    """The `members` of a rule, or the one that `twin` and `property` of the rule itself make."""
     if "members" not in entry:
         # A bare value has no name of its own: its property comes from the topic.
         given = {"member": "{member}", **{key: entry[key] for key in ("twin", "property", "unit") if key in entry}}

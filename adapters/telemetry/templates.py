@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -86,6 +87,7 @@ def pointed(document: object, pointer: str) -> object:
     return value
 
 
-def steps(pointer: str) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def steps(pointer: str) -> tuple[str, ...]:
     """The member names of a JSON pointer."""
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])

@@ -22,16 +22,21 @@ def to_ns(value: object, unit: str = "auto") -> int:
     elif isinstance(value, bool) or not isinstance(value, int | float) or unit == "iso":
         raise ValueError("is no time")
     else:
-        if unit == "auto":
-            unit = "s" if value < 1e11 else "ms" if value < 1e14 else "us" if value < 1e17 else "ns"
-        if not value < 1e20:
+        if not -1e20 < value < 1e20:
             raise ValueError("is no time")
-        factor = _FACTOR[unit]
+        factor = factor_of(value, unit)
         # Whole and fraction apart: a float of 1.7e18 has no nanoseconds left.
         ns = value * factor if isinstance(value, int) else int(value) * factor + round((value % 1) * factor)
     if not 0 < ns <= _LAST_NS:
         raise ValueError("lies outside 1970 to 2262")
     return ns
+
+
+def factor_of(value: float, unit: str) -> int:
+    """The ns of one unit of a time that is a number."""
+    if unit == "auto":
+        unit = "s" if value < 1e11 else "ms" if value < 1e14 else "us" if value < 1e17 else "ns"
+    return _FACTOR[unit]
 
 
 def _iso_ns(text: str) -> int:

@@ -7,6 +7,8 @@ value costs more than everything else of the request together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +20,7 @@ from twinloom.api.schema.identity import global_id
 from twinloom.api.schema.scalars import iso
 from twinloom.graph.layout import Layout
 
+TEXT_OR_NOTHING = {str, type(None)}
 FEW = 6
 """Up to so many rows, calls a row are cheaper than numpy."""
 
@@ -38,6 +41,25 @@ def global_ids(ids: Sequence[str]) -> list[str]:
         if id not in known:
             known[id] = global_id("Twin", id)
     return [known[id] for id in ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where some paths are in a layout: `offsets` (k, 1) of those that are numbers; which of these are whole numbers
+    (empty: none); the paths that are no numbers."""
+
+    offsets: npt.NDArray[np.int32]
+    whole: tuple[bool, ...]
+    others: frozenset[str]
+
+
+@lru_cache(maxsize=1024)
+def places_of(layout: Layout, paths: tuple[str, ...]) -> Places:
+    """Worked out once for a layout and the paths of a document."""
+    offsets = [layout.slot_of[path] for path in paths if path in layout.slot_of]
+    whole = tuple(layout.integral[offset] for offset in offsets)
+    others = frozenset(path for path in paths if path not in layout.slot_of)
+    return Places(np.array(offsets, np.int32).reshape(-1, 1), whole if any(whole) else (), others)
 
 
 class Columns:
@@ -77,14 +99,17 @@ class Columns:
         return [layouts[number].model for number in self._pick(self._hot._layout)]
 
     def names(self) -> Sequence[str | None]:
-        return [name if isinstance(name, str) else None for name in self.value("name")]
+        read = self.value("name")
+        if set(map(type, read)) <= TEXT_OR_NOTHING:
+            return read
+        return [name if isinstance(name, str) else None for name in read]
 
     def etags(self) -> Sequence[str]:
         return self._pick(self._hot._etags)  # type: ignore[no-any-return]
 
     def seqs(self) -> list[int]:
         if len(self.rows) > FEW:
-            found: list[int] = self._hot._last_seq[np.array(self.rows, np.intp)].tolist()
+            found: list[int] = self._hot._last_seq.take(self.rows).tolist()
             return found
         twin_seq = self._hot.twin_seq
         return [twin_seq(row) for row in self.rows]
@@ -122,25 +147,18 @@ class Columns:
         if len(self._layouts) > 1:
             return [self._mixed(path, bases) for path in paths]
         layout = self._layouts[0][0]
-        offsets = [layout.slot_of.get(path, -1) for path in paths]
-        if -1 not in offsets:
-            return self._numbers(layout, offsets, bases)
-        found: list[Sequence[Any]] = []
-        numbers = iter(self._numbers(layout, [offset for offset in offsets if offset >= 0], bases))
-        for path, offset in zip(paths, offsets, strict=True):
-            found.append(next(numbers) if offset >= 0 else self._texts(layout, path))
-        return found
-
-    def _numbers(self, layout: Layout, offsets: list[int], bases: npt.NDArray[np.int32]) -> list[Sequence[Any]]:
-        if not offsets:
-            return []
-        columns: list[Sequence[Any]] = self._hot.values[np.add.outer(np.array(offsets), bases)].tolist()
-        if True in layout.integral:
-            return [
-                _whole(column) if layout.integral[offset] else column
-                for offset, column in zip(offsets, columns, strict=True)
-            ]
-        return columns
+        places = places_of(layout, tuple(paths))
+        columns: list[Sequence[Any]] = []
+        if len(places.offsets):
+            columns = self._hot.values.take(places.offsets + bases).tolist()
+            if places.whole:
+                columns = [
+                    _whole(column) if whole else column for column, whole in zip(columns, places.whole, strict=True)
+                ]
+        if not places.others:
+            return columns
+        numbers = iter(columns)
+        return [self._texts(layout, path) if path in places.others else next(numbers) for path in paths]
 
     def _texts(self, layout: Layout, path: str) -> Sequence[Any]:
         place = layout.text_of.get(path)

@@ -4,17 +4,18 @@ A field of a twin that is a plain column (`COLUMNS`) is read for all rows at onc
 same resolver that graphql-core would call, with arguments that were coerced once. Nullability, error paths and the
 bubbling of nulls follow the specification (6.4.4): a null where none may be raises `Bubble` up to the next nullable
 field; the error itself was recorded where it happened.
+
+One class of more than 400 lines: fields, lists, connections and selections are written by methods that call each other
+in every direction.
 """
 
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from graphql import (
     FieldNode,
     GraphQLEnumType,
@@ -30,13 +31,12 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
     get_argument_values,
-    located_error,
 )
 from graphql.execution.values import VariableValues
 
+from twinloom.api.compile.answering import Bubble, finite, record, struct_of, text_or_none
 from twinloom.api.compile.collect import Collector, Unsupported
 from twinloom.api.compile.columns import Columns
-from twinloom.api.errors import field_error
 from twinloom.api.schema import build
 from twinloom.api.schema.scalars import iso
 
@@ -58,10 +58,6 @@ PLAIN = frozenset({"String", "ID", "Boolean", "Int", "Long", "JSON"})
 """Scalars that resolvers already return as JSON has them."""
 
 
-class Bubble(Exception):
-    """A null where none may be; the error is recorded."""
-
-
 @dataclass(slots=True)
 class Program:
     """The source, what it refers to, and which paths of values it reads unasked (they must be known)."""
@@ -71,31 +67,6 @@ class Program:
     paths: set[str] = field(default_factory=set)
     prologue: list[tuple[str, GraphQLField, FieldNode]] = field(default_factory=list)
     path_arguments: list[tuple[str, str]] = field(default_factory=list)
-
-
-def location(path: Any) -> list[str | int]:
-    """The keys of a linked path `((None, "a"), 0)`, outermost first."""
-    keys: list[str | int] = []
-    while path is not None:
-        path, key = path
-        keys.append(key)
-    return keys[::-1]
-
-
-def record(errors: list[dict[str, Any]], error: Exception, nodes: list[FieldNode], path: Any) -> None:
-    """Notes a field error as graphql-core would."""
-    errors.append(field_error(located_error(error, nodes, location(path))))
-
-
-def finite(value: Any) -> float:
-    """A Float as the specification wants it."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise GraphQLError(f"Float cannot represent non numeric value: {value!r}")
-    return value
-
-
-def text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 class Emitter:
@@ -273,7 +244,7 @@ class Emitter:
         self, parent: GraphQLObjectType, definition: GraphQLField, key: str, nodes: list[FieldNode], variable: str
     ) -> list[str]:
         """Statements that leave the completed value of a field in `variable`."""
-        if build.is_async(definition):
+        if build.is_async(definition) and not definition.extensions.get("root_event"):
             raise Unsupported(f"{parent.name}.{nodes[0].name.value} is awaited")
         nodes_name = self._constant(nodes, "N")
         path = f"(path, {key!r})"
@@ -508,16 +479,6 @@ def twin_class() -> Any:
     from twinloom.api.schema.twins import Twin
 
     return Twin
-
-
-def struct_of(keys: list[str]) -> Any:
-    """A msgspec Struct with these response keys: made and encoded a few times faster than a dict, and untracked."""
-    fields = [(f"f{at}", Any) for at in range(len(keys))]
-    return msgspec.defstruct("Row", fields, rename=keys_by_name(keys), gc=False)
-
-
-def keys_by_name(keys: list[str]) -> dict[str, str]:
-    return {f"f{at}": key for at, key in enumerate(keys)}
 
 
 def _uses_variables(node: FieldNode) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 from graphql import GraphQLError, GraphQLSchema, OperationType, get_argument_values, get_variable_values
 from graphql.execution.values import VariableValues
 
+from twinloom.api.compile.answering import Bubble
 from twinloom.api.compile.collect import Collector, Unsupported, switches_of
 from twinloom.api.compile.columns import global_ids
-from twinloom.api.compile.emit import Bubble, Emitter, Program
+from twinloom.api.compile.emit import Emitter, Program
 from twinloom.api.context import Context
 from twinloom.api.documents import Operation
 from twinloom.api.errors import RequestRefused, document_errors

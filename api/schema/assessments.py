@@ -149,9 +149,9 @@ class Alert(Node):
     def seq(self) -> Long:
         return Long(self.of.seq)
 
-    @described("The work order that was opened for it.")
+    @described("The work order that was opened for it, or that stood open for its twin and rule when it was raised.")
     def work_order(self, info: Info) -> WorkOrder | None:
-        order = info.context.work_order_of_alert(self.of.id)
+        order = info.context.work_order_of_alert(self.of)
         return WorkOrder(of=order) if order else None
 
 

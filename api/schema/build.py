@@ -16,8 +16,8 @@ from strawberry.types.field import StrawberryField
 
 from twinloom.api.schema.assessments import Alert, WorkOrder
 from twinloom.api.schema.changes import Subscription
-from twinloom.api.schema.migrations import Mutation, Query
 from twinloom.api.schema.models import Model
+from twinloom.api.schema.prognosis import Mutation, Query
 from twinloom.api.schema.scalars import SCALARS
 from twinloom.api.schema.twins import Relationship, Twin
 from twinloom.api.schema.typed import MOST_MODELS, TypedLayer

@@ -18,8 +18,6 @@ from graphql import (
     GraphQLEnumType,
     GraphQLField,
     GraphQLFloat,
-    GraphQLInputField,
-    GraphQLInputObjectType,
     GraphQLInt,
     GraphQLInterfaceType,
     GraphQLList,
@@ -31,14 +29,14 @@ from graphql import (
 
 from twinloom.api.schema import naming, traversal
 from twinloom.api.schema.connections import Connection
-from twinloom.api.schema.filters import PropertyFilter, TwinFilter
+from twinloom.api.schema.filters import TwinFilter
 from twinloom.api.schema.scalars import Direction
 from twinloom.api.schema.selection import page_of_rows, page_of_twins, twin_at
 from twinloom.api.schema.twins import Twin, value_of
 from twinloom.api.schema.typed_connections import connection_types
+from twinloom.api.schema.typed_filters import TypedFilters
 from twinloom.twin.dtdl import ComponentType, Enum, Models, Primitive, Property, RelationshipType, Telemetry
 from twinloom.twin.dtdl.contents import Interface
-from twinloom.twin.errors import BadRequest
 from twinloom.twin.ids import ModelId
 
 INTEGERS = frozenset({"integer", "short", "byte", "unsignedShort", "unsignedByte"})
@@ -76,8 +74,7 @@ class TypedLayer:
         self._components: dict[ModelId, GraphQLObjectType] = {}
         self._connections: dict[ModelId, GraphQLObjectType] = {}
         self._enums: dict[tuple[ModelId, str], GraphQLEnumType] = {}
-        self._wheres: dict[ModelId, GraphQLInputObjectType] = {}
-        self._predicates: dict[str, GraphQLInputObjectType] = {}
+        self._filters = TypedFilters(base, models, self._names, taken)
 
     def schema(self) -> GraphQLSchema:
         """The generic schema with the typed layer in it."""
@@ -245,7 +242,7 @@ class TypedLayer:
         def resolve(twin: Twin, info: Any, **given: Any) -> Any:
             context = info.context
             rows = traversal.neighbours(context.hot, twin.live(context), name, Direction.OUTGOING)
-            filter = self._filter(target, given, convert)
+            filter = self._filters.read(target, given, convert)
             page = page_of_rows(
                 context, rows, filter, None, given.get("first"), given.get("after"), ("related", twin.twin_id, name)
             )
@@ -276,7 +273,7 @@ class TypedLayer:
         convert = self._convert
 
         def resolve(_: Any, info: Any, **given: Any) -> Any:
-            filter = self._filter(id, given, convert)
+            filter = self._filters.read(id, given, convert)
             own = TwinFilter(model=id)
             both = own if filter is None else TwinFilter(model=id, and_=[filter])
             order = convert("orderBy", given.get("orderBy"))
@@ -296,88 +293,11 @@ class TypedLayer:
             "after": GraphQLArgument(GraphQLString),
         }
         if id is not None:
-            arguments["where"] = GraphQLArgument(self._where(id))
+            arguments["where"] = GraphQLArgument(self._filters.input_type(id))
         if order:
             by = self._base.type_map["TwinOrder"]
             arguments["orderBy"] = GraphQLArgument(GraphQLList(GraphQLNonNull(by)))
         return arguments
-
-    # ---- typed filters ---------------------------------------------------------------------------------------------
-
-    def _where(self, id: ModelId) -> GraphQLInputObjectType:
-        if id not in self._wheres:
-            name = naming.free(f"{self._names[id]}Where", self._taken)
-            self._taken.add(name)
-            self._wheres[id] = GraphQLInputObjectType(
-                name, lambda: self._where_fields(id), description="All must hold."
-            )
-        return self._wheres[id]
-
-    def _where_fields(self, id: ModelId) -> dict[str, GraphQLInputField]:
-        own = self._wheres[id]
-        fields: dict[str, GraphQLInputField] = {}
-        for path, found in self._models.fields(id).items():
-            kind = "number" if found.numeric else "text"
-            fields[path.replace(".", "__")] = GraphQLInputField(self._predicate(kind, bool(found.unit)))
-        for name in ("AND", "OR"):
-            fields[naming.free(name, fields)] = GraphQLInputField(GraphQLList(GraphQLNonNull(own)))
-        fields[naming.free("NOT", fields)] = GraphQLInputField(own)
-        return fields
-
-    def _predicate(self, kind: str, unit: bool) -> GraphQLInputObjectType:
-        name = {"number": "NumberWhere", "text": "TextWhere"}[kind]
-        if unit:
-            name = f"{name}InUnit"
-        if name not in self._predicates:
-            scalar: Any = GraphQLFloat if kind == "number" else self._base.type_map["JSON"]
-            names = ["eq", "ne", "gt", "gte", "lt", "lte"]
-            fields = {one: GraphQLInputField(scalar) for one in names}
-            fields["in"] = GraphQLInputField(GraphQLList(GraphQLNonNull(scalar)))
-            if kind == "text":
-                fields |= {one: GraphQLInputField(GraphQLString) for one in ("contains", "startsWith")}
-            if unit:
-                fields["unit"] = GraphQLInputField(GraphQLString)
-            fields["isNull"] = GraphQLInputField(GraphQLBoolean)
-            quality = self._base.type_map["Quality"]
-            fields["quality"] = GraphQLInputField(GraphQLList(GraphQLNonNull(quality)))
-            self._predicates[name] = GraphQLInputObjectType(naming.free(name, self._taken), fields)
-        return self._predicates[name]
-
-    def _filter(self, id: ModelId | None, given: Mapping[str, Any], convert: Callable[..., Any]) -> TwinFilter | None:
-        """`filter` and `where` of a field together."""
-        parts = []
-        if given.get("filter") is not None:
-            parts.append(convert("filter", given["filter"]))
-        if given.get("where") is not None and id is not None:
-            parts.append(self._where_filter(id, given["where"], 0))
-        if not parts:
-            return None
-        return parts[0] if len(parts) == 1 else TwinFilter(and_=parts)
-
-    def _where_filter(self, id: ModelId, where: Mapping[str, Any], depth: int) -> TwinFilter:
-        if depth > 8:
-            raise BadRequest("the filter is nested too deeply", remedy="nest at most 8 filters")
-        paths = {path.replace(".", "__"): path for path in self._models.fields(id)}
-        parts: list[TwinFilter] = []
-        for name, value in where.items():
-            if value is None:
-                continue
-            path = paths.get(name)
-            if path is not None:
-                parts.append(TwinFilter(property=_predicate_of(path, value)))
-                continue
-            kind = name.rstrip("_")
-            if kind == "NOT":
-                parts.append(TwinFilter(not_=self._where_filter(id, value, depth + 1)))
-            else:
-                inner = [self._where_filter(id, one, depth + 1) for one in value]
-                parts.append(TwinFilter(and_=inner) if kind == "AND" else TwinFilter(or_=inner))
-        return TwinFilter(and_=parts)
-
-
-def _predicate_of(path: str, given: Mapping[str, Any]) -> PropertyFilter:
-    named = {"in": "in_", "startsWith": "starts_with", "isNull": "is_null"}
-    return PropertyFilter(path=path, **{named.get(name, name): value for name, value in given.items()})
 
 
 def _value_of(name: str) -> Callable[..., Any]:

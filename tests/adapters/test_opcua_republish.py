@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.node_opcua import NodeOpcUa
 from servers.opcua_simulator import SimulatorProcess
 from servers.recording import RecordingSink, running
 
@@ -91,3 +92,41 @@ async def test_the_sources_of_two_servers_do_not_disturb_each_other(
         late = [batch.received_ns - int(batch.source_times_ns.max()) for batch in second.batches[-3:]]
         assert max(late) < 1_000_000_000
     assert second.states == ["live"] and second.gaps == []
+
+
+async def test_a_server_that_refuses_a_deadband_is_read_without_it(
+    node_opcua: NodeOpcUa, examples: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "percent.yaml"
+    # feed_override of this server has no EURange: a percent deadband means nothing there, an absolute one is kept.
+    text = (examples / "opcua.yaml").read_text(encoding="utf-8")
+    text = text.replace(
+        'property: "controller.{property}"', 'property: "controller.{property}"\n    deadband_percent: 5'
+    )
+    file.write_text(text.replace("report: timestamp", "report: value"), encoding="utf-8")
+    mapping = read_mapping(file)
+    sink = RecordingSink()
+    source = OpcUaSource(replace(mapping.servers[0], endpoint=node_opcua.endpoint), mapping)
+    async with running(source, sink):
+        await sink.until(lambda: ("toulouse/line-1/cnc-01", "controller.feed_override") in sink.slots)
+        await sink.until(lambda: len(sink.series("toulouse/line-1/cnc-01", "controller.feed_override")) > 0)
+        assert source.status().counters.get("refused_nodes", 0) == 0
+
+
+async def test_a_filter_that_the_server_refuses_is_left_out(
+    node_opcua: NodeOpcUa, examples: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "beyond.yaml"
+    text = (
+        (examples / "opcua.yaml")
+        .read_text(encoding="utf-8")
+        .replace("queue_size: 100", "queue_size: 100\ndeadband_percent: 500")
+    )
+    file.write_text(text, encoding="utf-8")
+    mapping = read_mapping(file)
+    sink = RecordingSink()
+    source = OpcUaSource(replace(mapping.servers[0], endpoint=node_opcua.endpoint), mapping)
+    async with running(source, sink):
+        await sink.until(lambda: (SPINDLE, "speed") in sink.slots and len(sink.series(SPINDLE, "speed")) > 3)
+        assert source.status().counters["filters_refused"] > 0
+        assert source.status().counters.get("refused_nodes", 0) == 0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from servers.opcua_simulator import SimulatorProcess
+from servers.proxy import proxy_to
 from servers.recording import RecordingSink, running
 
 from twinloom.adapters.opcua.ledger import read_record
@@ -208,20 +209,22 @@ async def test_a_port_that_accepts_and_never_answers_does_not_hang_the_source(cn
 
 
 @pytest.mark.slow
-async def test_memory_stays_flat_over_fifty_outages(start_simulator: Start, read_from: Read) -> None:
-    simulator, sink = start_simulator(), RecordingSink()
+async def test_memory_stays_flat_over_fifty_outages(simulator: SimulatorProcess, cnc_mapping: OpcUaMapping) -> None:
+    sink = RecordingSink()
     sizes: list[int] = []
-    async with read_from(simulator, sink, retry_max_s=0.3):
-        for _ in range(50):
-            sink.batches.clear()
-            await sink.until(lambda: sink.count > NUMBERS * 2, 30.0)
-            simulator.kill()
-            await sink.until(lambda: sink.states[-1] == "lost")
-            await asyncio.to_thread(simulator.start)
-            await sink.until(lambda: sink.states[-1] == "live", 30.0)
-            gc.collect()
-            sizes.append(resident_kib())
-    assert len(sink.gaps) == 50
+    async with proxy_to(simulator.port) as proxy:
+        settings = replace(cnc_mapping.servers[0], endpoint=f"opc.tcp://127.0.0.1:{proxy.port}", resume=False)
+        async with running(OpcUaSource(settings, cnc_mapping), sink):
+            for _ in range(50):
+                await sink.until(lambda: sink.states[-1:] == ["live"] and sink.count > NUMBERS * 2, 30.0)
+                await proxy.cut()
+                await sink.until(lambda: sink.states[-1] == "lost")
+                sink.batches.clear()
+                await proxy.start()
+                gc.collect()
+                sizes.append(resident_kib())
+            await sink.until(lambda: len(sink.gaps) == 50, 30.0)
+    assert len([task for task in asyncio.all_tasks() if not task.done()]) == 1
     assert sizes[-1] < 1.1 * sizes[9]
 
 

@@ -150,6 +150,7 @@ async def test_mutations_by_get_are_refused(api: Any) -> None:
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
     assert (await api.data('{ twin(id: "toulouse") { dtId } }'))["twin"] is not None
+    assert 'graphql_refused_total{code="METHOD_NOT_ALLOWED"} 1.0' in (await api.http.get("/metrics")).text
 
 
 async def test_a_page_of_another_origin_is_refused(api: Any) -> None:

@@ -72,3 +72,16 @@ async def test_the_ide_comes_from_the_package_in_development(start: Any) -> None
 async def test_the_ide_is_not_there_otherwise(api: Any) -> None:
     assert (await api.http.get("/graphql", headers=HTML)).status_code == 406
     assert (await api.http.get("/graphql/ide/ide.js")).status_code == 404
+
+
+async def test_assets_travel_packed_and_are_kept_for_good(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "assets" / "index-1a2b.js").write_text("let twin = 1;\n" * 100)
+    api = await start(page=tmp_path)
+    packed = await api.http.get("/assets/index-1a2b.js", headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["cache-control"] == "public, max-age=31536000, immutable"
+    plain = await api.http.get("/assets/index-1a2b.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == packed.text

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 import pytest_asyncio
 from graphql import (
     GraphQLField,
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 from twinloom.api.app import Limits, Services
 from twinloom.api.compile import plan
-from twinloom.api.engine import Engine
+from twinloom.api.engine import Engine, encode
 from twinloom.api.errors import RequestRefused
+from twinloom.api.streams import stream_of
 from twinloom.api.tokens import ANYONE
+from twinloom.twin.signals import ReadingsFolded
 
 SPINDLE = "toulouse/line-1/cnc-01/spindle"
 MACHINE = "toulouse/line-1/cnc-01"
@@ -226,3 +229,41 @@ async def test_the_documents_of_this_room_are_compiled(engine: Engine) -> None:
         'query($p: String!) { twin(id: "toulouse") { related { nodes { values { path quality } value(path: $p) } } } }',
     ):
         assert await both(engine, text, {"f": 3, "on": True, "p": "name"}), text
+
+
+EVENTS = """subscription($f: TwinChangeFilter) { changed: twinsChanged(filter: $f) { seq time missed gap { hint }
+    changes { kind dtId twin { dtId name health } values { path value number unit symbol quality statusCode sourceTime
+      receivedTime seq stale } } } }"""
+ONE = (
+    "subscription { twinChanged(deadband: 0.5) { kind ...T } } fragment T on TwinChange { dtId values { path number } }"
+)
+
+
+@pytest.mark.parametrize("text", [EVENTS, ONE])
+async def test_events_are_compiled_and_the_same_both_ways(engine: Engine, text: str) -> None:
+    edition = engine.edition
+    operation = edition.documents.operation(text, None)
+    field = "twinsChanged" if text is EVENTS else "twinChanged"
+    stream = stream_of(engine.context(ANYONE), field, {})
+    signal = next(item for item in replayed(engine) if isinstance(item, ReadingsFolded))
+    values = plan.coerced(edition.schema, operation, {})
+    assert plan.of(edition.schema, operation, values) is not None
+    for event in stream.events(signal):
+        answers = []
+        for engine.compiles in (False, True):
+            data, errors = engine.event(edition, operation, {}, ANYONE, field, event)
+            assert errors == []
+            answers.append(orjson.loads(encode(data)))
+        assert answers[0] == answers[1]
+        assert answers[0]
+
+
+def replayed(engine: Engine) -> list[Any]:
+    """What the log of the feed holds."""
+    feed = engine.services.service.feed
+    subscription = feed.subscribe(after=feed.first_seq, capacity=10_000)
+    items = []
+    while (item := subscription.poll()) is not None:
+        items.append(item)
+    subscription.close()
+    return items

@@ -9,6 +9,7 @@ import socket as sockets
 from typing import Any
 
 import psutil
+import pytest
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
@@ -91,7 +92,8 @@ async def test_a_client_that_never_reads_harms_nobody_and_is_told_what_it_missed
     assert [value["number"] for value in change["changes"][0]["values"]] == [149.0], "the latest value wins"
 
 
-async def test_memory_is_flat_over_many_events_of_an_interpreted_subscription(api: Any) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+async def test_memory_is_flat_over_many_events_of_one_subscription(api: Any, compiled: bool) -> None:
     """graphql-core 3.3 keeps something of every event for the life of a subscription; each execution here is
     its own."""
     from twinloom.api.documents import Operation
@@ -102,7 +104,7 @@ async def test_memory_is_flat_over_many_events_of_an_interpreted_subscription(ap
     from twinloom.api.tokens import ANYONE
 
     engine = Engine(Services(service=api.service, tokens=None))
-    engine.compiles = False
+    engine.compiles = compiled
     operation: Operation = engine.edition.documents.operation(
         "subscription { alertChanged { seq kind alert { id } } }", None
     )

@@ -121,3 +121,18 @@ async def test_a_query_and_an_error_go_over_the_same_socket(api: Any) -> None:
         assert (message["type"], message["id"]) == ("error", "bad")
         await socket.subscribe("{ syntax", id="bad")
         assert (await socket.receive())["payload"][0]["extensions"]["code"] == "GRAPHQL_PARSE_FAILED"
+
+
+async def test_a_subscription_whose_filter_loses_its_model_is_told_once(api: Any) -> None:
+    valve = {"@context": "dtmi:dtdl:context;3", "@id": "dtmi:com:example:Valve;1", "@type": "Interface", "contents": []}
+    upload = "mutation($d: [JSON!]!) { uploadModels(input: {documents: $d}) { userErrors { message } } }"
+    await api.data(upload, {"d": [valve]})
+    async with api.socket() as socket:
+        where = {"NOT": {"exactModel": "dtmi:com:example:Valve;1"}}
+        await socket.subscribe(VALUES, {"filter": {"where": where}})
+        await socket.settle()
+        await api.data('mutation { deleteModel(input: {id: "dtmi:com:example:Valve;1"}) { seq } }')
+        message = await socket.receive()
+        assert message["payload"]["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+        await api.measure({(SPINDLE, "temperature"): 1.0})
+        assert (await socket.data())["twinChanged"]["dtId"] == SPINDLE

@@ -36,6 +36,7 @@ def test_importing_the_service_loads_no_viewer_and_no_training_library() -> None
     code = (
         "import sys, twinloom.app.cli, twinloom.app.bootstrap, twinloom.api.app, twinloom.runtime.service\n"
         "heavy = {'pyvista', 'vtkmodules', 'jax', 'onnx', 'matplotlib', 'PySide6', 'pyarrow', 'aiokafka', 'fmpy'}\n"
+        "heavy |= {'river', 'scipy', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

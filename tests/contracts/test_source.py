@@ -13,6 +13,7 @@ import pytest
 from servers.opcua_simulator import SimulatorProcess
 from servers.ports import free_port
 from servers.recording import RecordingSink, running
+from servers.telemetry_plant import kafka_plant, mqtt_plant
 
 from twinloom.adapters.opcua.mapping import read_mapping
 from twinloom.adapters.opcua.source import OpcUaSource
@@ -45,8 +46,14 @@ class OpcUaPlant:
         self.simulator.start()
 
 
-@pytest.fixture(params=["opcua"])
+@pytest.fixture(params=["opcua", "mqtt", "kafka"])
 def plant(request: pytest.FixtureRequest, tmp_path: Path, examples: Path) -> Iterator[Plant]:
+    if request.param != "opcua":  # replay has no server to lose: its promises are in test_replay_source.py
+        broker = mqtt_plant(tmp_path) if request.param == "mqtt" else kafka_plant(tmp_path)
+        broker.start()
+        yield broker
+        broker.kill()
+        return
     simulator = SimulatorProcess(free_port(), tmp_path)
     simulator.start()
     yield OpcUaPlant(simulator, examples)

@@ -1,10 +1,14 @@
-/** The page: what is selected, which moment is looked at, what colours the scene; and who is told when one of them changes. */
+/**
+ * The page: what is selected, which moment is looked at, what colours the scene; and who is told when one of them changes.
+ * Longer than other modules because it is the one place that knows all panels; each does its own work elsewhere.
+ */
 import { Badges, type Name } from "./badges";
+import { colourText, type NumericPath, numericPaths, parseColour, valuePath } from "./colouring";
 import { type ControlActions, controlCanvas, controlPage } from "./controls";
 import { ACKNOWLEDGE } from "./documents";
 import { byId, el, setText } from "./dom";
 import { Feed, type FeedState } from "./feed";
-import { days, symbol, withUnit } from "./format";
+import { days, withUnit } from "./format";
 import { readGlb } from "./glb";
 import { Api, ApiError, token } from "./graphql";
 import { Past, readMany, standingAt, type Wanted } from "./history";
@@ -23,7 +27,7 @@ import { humane, numberOf, Store } from "./store";
 import { followSystem, theme, toggleTheme } from "./theme";
 import type { WireAlert } from "./wire";
 
-const REPLAY_POINTS = 300;
+const REPLAY_POINTS = 180;
 const OVERVIEW_MS = 1000;
 
 export class App {
@@ -47,7 +51,7 @@ export class App {
   private ready = false;
   private overviewAt = 0;
   private overviewTimer = 0;
-  private symbols = new Map<string, { symbol: string; label: string }>();
+  private symbols = new Map<string, NumericPath>();
   private sites: string[] = [];
   private planned: Plan | null = null;
   /** Asked for at once, so that it comes while the twins are read. */
@@ -144,7 +148,7 @@ export class App {
     this.note("");
     this.overlay.setRules(this.feed.rules);
     this.indexAlerts();
-    this.indexSymbols();
+    this.symbols = numericPaths(this.store);
     this.store.take();
     await this.buildScene();
     this.fillColours();
@@ -262,26 +266,6 @@ export class App {
     }
     select.replaceChildren(option("condition", "Condition"), option("health", "Health zone"), option(`value:${RUL_PATH}`, "Remaining life [d]"), values);
     select.value = colourText(this.overlay.mode);
-  }
-
-  /** Every numeric path of the plant's models with its label and unit. */
-  private indexSymbols(): void {
-    const found = new Map<string, { symbol: string; labels: Set<string> }>();
-    const add = (path: string, unit: string, label: string): void => {
-      const known = found.get(path) ?? { symbol: "", labels: new Set<string>() };
-      known.symbol ||= unit;
-      known.labels.add(label);
-      found.set(path, known);
-    };
-    const used = new Set<string>();
-    for (const twin of this.store.twins.values()) {
-      used.add(twin.model);
-      for (const { path, symbol: own, value } of twin.values.values()) if (numberOf(value) !== null) add(path, own, this.store.label(twin, path));
-    }
-    for (const model of used) {
-      for (const { path, unit, label, numeric } of this.store.models.get(model)?.fields.values() ?? []) if (numeric) add(path, symbol(unit), label);
-    }
-    this.symbols = new Map([...found].map(([path, { symbol: own, labels }]) => [path, { symbol: own, label: labels.size > 1 ? humane(path) : [...labels][0]! }]));
   }
 
   private symbolOf(path: string): string {
@@ -436,14 +420,4 @@ async function readScene(): Promise<ArrayBuffer | null> {
   const headers: Record<string, string> = token.get() ? { authorization: `Bearer ${token.get()}` } : {};
   const response = await fetch(new URL("scene.glb", document.baseURI), { headers, cache: "no-cache" });
   return response.ok ? response.arrayBuffer() : null;
-}
-
-export const colourText = (mode: ColourBy): string => (typeof mode === "object" ? `value:${mode.path}` : mode);
-
-/** The property that colours, where it is one that the feed must carry. */
-const valuePath = (mode: ColourBy): string | null => (typeof mode === "object" && mode.path !== RUL_PATH ? mode.path : null);
-
-export function parseColour(text: string): ColourBy {
-  if (text.startsWith("value:")) return { path: text.slice(6) };
-  return text === "health" ? "health" : "condition";
 }

@@ -5,6 +5,7 @@ import type { PlantScene } from "./scene";
 
 const MOST_BADGES = 14;
 const LIFT = 30;
+const BEAT_MS = 500;
 
 interface Box {
   left: number;
@@ -45,6 +46,14 @@ export class Badges {
     private readonly pick: (twin: string) => void,
   ) {
     host.append(this.nameLayer, this.lines, this.layer);
+    window.setInterval(() => this.beat(), BEAT_MS);
+  }
+
+  /** Critical badges blink once a second. By a timer: an animation in CSS would compose the page sixty times a second. */
+  private beat(): void {
+    const still = document.hidden || this.badges[0]?.rank !== 3 || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const next = still || this.layer.dataset["beat"] === "off" ? "on" : "off";
+    if (this.layer.dataset["beat"] !== next) this.layer.dataset["beat"] = next;
   }
 
   setNames(names: Name[]): void {

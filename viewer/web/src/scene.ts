@@ -1,9 +1,13 @@
-/** The 3D view: camera, drawing on demand, picking, projecting. It knows parts and looks, not what they mean. */
+/**
+ * The 3D view: camera, drawing on demand, picking, projecting. It knows parts and looks, not what they mean. One module
+ * because all of it moves the same camera; geometry, colours, fitting and picking are pure modules beside it.
+ */
 import {
   Box3, BufferAttribute, BufferGeometry, Frustum, LineBasicMaterial, LineSegments, Matrix4, PerspectiveCamera, Scene, Vector3,
   WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
+import { fitted } from "./fit";
 import { Instances } from "./instances";
 import { pack } from "./layout";
 import type { Look } from "./overlay";
@@ -17,8 +21,6 @@ const SITE_GAP_M = 8;
 const FLIGHT_MS = 420;
 /** From where the plant is looked at first: from the operators' side, above and a little from the left. */
 const HOME = new Vector3(-0.24, -0.95, 0.82).normalize();
-/** Pixels kept free at the window's edges for badges above and names below. */
-const EDGES = { top: 54, bottom: 34, side: 14 };
 const REST_MS = 400;
 
 export interface Spot {
@@ -397,37 +399,11 @@ export class PlantScene {
     else if (this.fitted?.kind === "twin") this.show(this.fitted.id, animate);
   }
 
-  /** Looks from home's direction so that the boxes fill the window but for its edges. */
   private fit(boxes: readonly Box3[], animate: boolean): void {
     if (boxes.length === 0) return;
-    const side = new Vector3().crossVectors(HOME.clone().negate(), new Vector3(0, 0, 1)).normalize();
-    const up = new Vector3().crossVectors(side, HOME.clone().negate());
-    const vertical = Math.tan((FIELD_OF_VIEW * Math.PI) / 360);
-    const horizontal = vertical * this.camera.aspect;
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    const free = { left: -1 + (2 * EDGES.side) / width, right: 1 - (2 * EDGES.side) / width, low: -1 + (2 * EDGES.bottom) / height, high: 1 - (2 * EDGES.top) / height };
-    const whole = new Box3();
-    for (const box of boxes) whole.union(box);
-    const target = whole.getCenter(new Vector3());
-    const corners = boxes.flatMap((box) => Array.from({ length: 8 }, (_, i) => new Vector3(i & 1 ? box.max.x : box.min.x, i & 2 ? box.max.y : box.min.y, i & 4 ? box.max.z : box.min.z)));
-    let distance = whole.getSize(new Vector3()).length() * 2 + 1;
-    // Perspective makes this no closed formula; a few rounds of "scale and centre what is seen" settle it.
-    for (let round = 0; round < 8; round++) {
-      let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
-      for (const corner of corners) {
-        const p = corner.clone().sub(target);
-        const depth = Math.max(0.05, distance - p.dot(HOME));
-        left = Math.min(left, p.dot(side) / depth / horizontal);
-        right = Math.max(right, p.dot(side) / depth / horizontal);
-        low = Math.min(low, p.dot(up) / depth / vertical);
-        high = Math.max(high, p.dot(up) / depth / vertical);
-      }
-      const scale = Math.max((right - left) / (free.right - free.left), (high - low) / (free.high - free.low));
-      target.addScaledVector(side, ((left + right - free.left - free.right) / 2) * distance * horizontal);
-      target.addScaledVector(up, ((low + high - free.low - free.high) / 2) * distance * vertical);
-      distance = Math.max(1.2, distance * (0.1 + 0.9 * scale));
-    }
-    this.flyTo(target.clone().addScaledVector(HOME, distance), target, animate);
+    const { position, target } = fitted(boxes, HOME, FIELD_OF_VIEW, width, height);
+    this.flyTo(position, target, animate);
   }
 
   private way: { from: Vector3; to: Vector3; fromTarget: Vector3; toTarget: Vector3; since: number } | null = null;

@@ -171,7 +171,7 @@ export class Detail {
       el("li", { class: "own-alert", "data-rank": alert.severity },
         el("strong", {}, alert.severity.toLowerCase()), " ", el("span", {}, messageOf(alert)), " ", el("time", {}, time(alert.raisedAt)),
         alert.dtId === twin.id ? null : el("button", { type: "button", class: "link", onclick: () => this.actions.show(alert.dtId) }, this.store.twins.get(alert.dtId)?.name ?? alert.dtId),
-        past ? null : alert.state === "RAISED" ? el("button", { type: "button", class: "quiet", onclick: () => void this.actions.acknowledge(alert) }, "Acknowledge") : el("small", {}, `acknowledged${alert.acknowledgedBy ? ` by ${alert.acknowledgedBy}` : ""}`)),
+        past ? null : alert.state === "RAISED" ? el("button", { type: "button", class: "quiet", onclick: () => void this.actions.acknowledge(alert) }, "Acknowledge") : el("small", {}, ` acknowledged${alert.acknowledgedBy ? ` by ${alert.acknowledgedBy}` : ""}`)),
     );
     this.slots.alerts.replaceChildren(...(rows.length > 0 ? [el("h3", {}, "Alerts"), el("ul", { class: "own-alerts" }, ...rows)] : []));
   }
