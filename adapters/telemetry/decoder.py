@@ -184,8 +184,8 @@ class Decoder:
         times: list[int] = []
         codes: list[int] = []
         for one in document:
-            holder = at(one, rule.at) if rule.at else one
-            if not isinstance(holder, dict):
+            holder = at(one, rule.at) if rule.at and isinstance(one, dict) else one
+            if not isinstance(one, dict) or not isinstance(holder, dict):
                 return False
             names = context + tuple([text_at(one, pointer) for pointer in rule.context])
             layout = self._layout(number, rule, names, tuple(holder))

@@ -45,7 +45,11 @@ async def scored_by_the_model(api: Any, twin: str) -> None:
 
 
 async def live(api: Any, twin: str, day: int, vibration: float) -> None:
-    values = {"vibration_x": vibration + day / 1000, "vibration_y": vibration, "temperature": 40 + day / 100}
+    values = {
+        "vibration_x": vibration + day / 1000,
+        "vibration_y": vibration * 0.9 + day / 900,
+        "temperature": 40 + day / 100,
+    }
     values |= {"load": 55.0, "speed": 8000.0, "power_on_hours": 24.0 * day}
     await api.measure({(twin, name): value for name, value in values.items()})
 
