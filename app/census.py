@@ -55,14 +55,16 @@ class Census:
         return [ids[i % len(ids)] for i in range(count)] if ids else []
 
     def lost(self, records: Mapping[str, Record]) -> int:
-        """Samples put out since each node's first one here, less those that arrived. No ledger: all are lost."""
+        """Samples put out since each node's first one here, less those that arrived.
+
+        Of a simulator without a ledger nothing can be said: the demo names it as a failure instead.
+        """
         hot = self._service.hot
         missing = self._skipped
         for slot in np.nonzero(self._counts)[0]:
             plant, _, node = f"{hot.id_of(int(hot.owner[slot]))}/{hot.field_of(int(slot)).path}".partition("/")
             record = records.get(plant)
             if record is None:
-                missing += int(self._counts[slot])
                 continue
             missing += max(0, record.between(node, int(self._first_ns[slot]), NEVER) - int(self._counts[slot]))
         refused = sum(self._service.metrics.dropped.get(reason, 0) for reason in REFUSED)

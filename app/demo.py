@@ -28,7 +28,7 @@ from twinloom.app.bootstrap import build_service
 from twinloom.app.census import Census
 from twinloom.app.folder import claimed, example
 from twinloom.app.probe_client import Probe
-from twinloom.app.server import listen, serving
+from twinloom.app.server import listen, quieten_libraries, serving
 from twinloom.app.settings import Settings
 from twinloom.app.simulators import Simulators
 from twinloom.app.summary import Figures, picture
@@ -75,6 +75,7 @@ def _logging_to(file: Path):  # type: ignore[no-untyped-def]
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    quieten_libraries()
     try:
         yield
     finally:
@@ -114,6 +115,9 @@ class _Run:
                 await asyncio.sleep(SETTLE_S)
                 self.figures.take_values(service)
                 self.figures.lost = census.lost(records)
+                self.failures += [
+                    f"the simulator of {plant} left no count: it was killed" for plant in PLANTS if plant not in records
+                ]
         finally:
             await self.simulators.stop()
 

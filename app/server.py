@@ -50,6 +50,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def quieten_libraries() -> None:
+    """asyncua tells each connect at INFO and what it renegotiates at WARNING; our sources say what matters of it."""
+    logging.getLogger("asyncua").setLevel(logging.ERROR)
+
+
 @contextlib.asynccontextmanager
 async def http_server(app: Starlette, listener: socket.socket) -> AsyncIterator[str]:
     """Serves `app` on `listener` until left; yields the URL."""
@@ -88,6 +93,7 @@ async def serving(service: Service, settings: Settings, listener: socket.socket,
 async def serve(settings: Settings) -> None:
     """`twinloom serve`: runs until SIGINT or SIGTERM, or until the service fails."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    quieten_libraries()
     if settings.authentication:
         read_tokens(settings)
     service = build_service(settings)

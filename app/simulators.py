@@ -38,6 +38,7 @@ class Simulators:
         """Starts one process a plant; their `ports` stand from now on."""
         for number, plant in enumerate(plants):
             self.ports[plant] = free_port()
+            self._stats(plant).unlink(missing_ok=True)  # an earlier run's count is not this one's
             command = [
                 sys.executable, "-m", "twinloom.adapters.opcua.simulator",
                 "--plant", plant, "--port", str(self.ports[plant]), "--plant-file", str(self.plant_file),

@@ -26,7 +26,7 @@ from twinloom.twin.assessments import Alert, AlertState, ModelHealth, RulEstimat
 from twinloom.twin.errors import NotFound
 from twinloom.twin.ids import TwinId
 from twinloom.twin.instance import Json
-from twinloom.twin.ports import Clock
+from twinloom.twin.ports import Clock, MachineAlarm
 from twinloom.twin.readings import Codes, Floats, Slots, Times
 from twinloom.twin.signals import AlertAcknowledged, AlertCleared, AlertRaised, AnySignal
 
@@ -167,6 +167,24 @@ class AlertBook:
             return True
         touches = frozenset((f"rule:{rule}:{twin}",))
         return self._commits.enqueue(rule, touches, partial(self._prepare_clear, rule, twin))
+
+    def follow_machine(self, alarm: MachineAlarm) -> None:
+        """A machine's own alarm becomes an alert of the rule `source:key`, and clears with the machine's condition.
+
+        An alarm of no known twin has nothing to be an alert of: it is counted with those put off.
+        """
+        rule = f"{alarm.source}:{alarm.key}"
+        assert self._commits is not None
+        if alarm.twin not in self._hot:
+            done = False
+        elif alarm.active:
+            done = self.hold(rule, alarm.twin, alarm.severity, f"{alarm.name}: {alarm.message}", alarm.name, 1.0)
+        else:
+            # Not `release`: the raise may still be on its way to the store, and the clear must follow it there.
+            touches = frozenset((f"rule:{rule}:{alarm.twin}",))
+            done = self._commits.enqueue(rule, touches, partial(self._prepare_clear, rule, alarm.twin))
+        if not done:
+            self._metrics.alerts_deferred.inc()
 
     # orders
 

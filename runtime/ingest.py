@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from twinloom.twin.ids import TwinId
-from twinloom.twin.ports import SourceStatus
+from twinloom.twin.ports import MachineAlarm, SourceStatus
 from twinloom.twin.readings import Gap, ReadingBatch
 
 LINGER_S = 0.005
@@ -37,7 +37,7 @@ class Mark:
     passed: asyncio.Event
 
 
-Item: TypeAlias = ReadingBatch | Gap | SourceReport | Mark
+Item: TypeAlias = ReadingBatch | Gap | SourceReport | MachineAlarm | Mark
 
 
 class Ingest(AsyncIterator[Item]):

@@ -25,7 +25,7 @@ from twinloom.runtime.staleness import Staleness
 from twinloom.runtime.write_behind import WriteBehind
 from twinloom.twin.assessments import RulEstimate
 from twinloom.twin.ids import TwinId
-from twinloom.twin.ports import Clock, SlotRef, SourceStatus
+from twinloom.twin.ports import Clock, MachineAlarm, SlotRef, SourceStatus
 from twinloom.twin.readings import Gap, ReadingBatch
 from twinloom.twin.signals import GapMarked, ReadingsFolded, RulScored, SourceStateChanged
 
@@ -33,7 +33,7 @@ TICK_S = 0.25
 
 
 class Pipeline:
-    """Implements `ReadingSink`. `run()`, `score()` and `tick()` are its tasks."""
+    """Implements `ReadingSink` and `AlarmSink`. `run()`, `score()` and `tick()` are its tasks."""
 
     def __init__(
         self,
@@ -86,6 +86,9 @@ class Pipeline:
     async def mark_gap(self, gap: Gap) -> None:
         await self.ingest.put(gap)
 
+    async def alarm(self, alarm: MachineAlarm) -> None:
+        await self.ingest.put(alarm)
+
     async def report(self, status: SourceStatus, twins: Items[TwinId]) -> None:
         await self.ingest.put(SourceReport(status, tuple(twins)))
 
@@ -101,6 +104,8 @@ class Pipeline:
                     await self._gap(item)
                 case SourceReport():
                     await self._source_state(item)
+                case MachineAlarm():
+                    self.alerts.follow_machine(item)
                 case Mark():
                     item.passed.set()
 

@@ -40,12 +40,11 @@ def source(folder: Path, broker: str, bus: str) -> KafkaSource:
     return sources_of(file)[0]
 
 
-def service(folder: Path, reader: KafkaSource, examples: Path) -> Service:
+def service(folder: Path, examples: Path) -> Service:
     return Service(
         store=SqliteStore(folder / "twins.db"),
         history=DuckdbHistory(folder / "history.db"),
         seed=read_plant(examples / "plant.yaml").changes,
-        sources=[reader],
     )
 
 
@@ -61,15 +60,19 @@ async def test_after_a_crash_the_history_has_every_value_once(broker: str, tmp_p
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     reader = source(before, broker, bus)
-    async with service(before, reader, examples):
+    async with service(before, examples) as running:
+        reading = asyncio.create_task(reader.run(running.pipeline))
         async with asyncio.timeout(30):
             while reader.status().counters.get("commits", 0) < 1:  # noqa: ASYNC110 the counters tell nobody
                 await asyncio.sleep(0.005)
-        # What is on the disk now is what a power cut would leave.
+        # Nothing is committed any more, and what is on the disk now is what a power cut would leave.
+        reading.cancel()
+        await asyncio.wait({reading})
         shutil.copytree(before, after)
 
     reader = source(after, broker, bus)
-    async with service(after, reader, examples) as running:
+    async with service(after, examples) as running:
+        reading = asyncio.create_task(reader.run(running.pipeline))
         async with asyncio.timeout(30):
             while running.hot.value(running.hot.row(SPINDLE), "speed") != count - 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -77,3 +80,5 @@ async def test_after_a_crash_the_history_has_every_value_once(broker: str, tmp_p
         points = await running.history.read(SPINDLE, "speed", 0, time.time_ns(), 10 * count)
         assert points.value.tolist() == [float(n) for n in range(count)]
         assert points.source_time_ns.tolist() == [start + n * 1_000_000 for n in range(count)]
+        reading.cancel()
+        await asyncio.wait({reading})

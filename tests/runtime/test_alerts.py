@@ -30,7 +30,7 @@ from twinloom.twin.commands import AcknowledgeAlert, CloseWorkOrder, CreateTwin,
 from twinloom.twin.errors import BadFile, Unavailable
 from twinloom.twin.ids import ModelId, TwinId
 from twinloom.twin.instance import Twin
-from twinloom.twin.ports import SourceStatus
+from twinloom.twin.ports import AlarmSink, MachineAlarm, SourceStatus
 from twinloom.twin.signals import AlertAcknowledged, AlertCleared, AlertRaised, WorkOrderClosed, WorkOrderOpened
 
 PUMP = ModelId("dtmi:com:example:Pump;1")
@@ -177,6 +177,7 @@ async def test_one_work_order_stands_open_for_a_twin_and_rule_until_it_is_closed
     assert [(o.twin, o.state) for o in service.work_orders.find(twin=TwinId("p0"))] == [("p0", WorkOrderState.OPEN)]
     (order,) = service.work_orders.find(twin=TwinId("p0"))
     assert (order.title, order.priority, order.rule) == ("Replace the seal", Severity.CRITICAL, "burst")
+    assert {service.work_orders.of_alert(alert) for alert in service.alerts.find(twin="p0")} == {order}
     outcome = await service.orders.execute(CloseWorkOrder(order=order.id, principal="ann", failure_confirmed=True))
     closed = of(feed, WorkOrderClosed)
     assert [(s.seq, s.order.state, s.cause) for s in closed] == [
@@ -379,3 +380,19 @@ def test_the_vectorised_judge_agrees_with_a_plain_one_on_every_stream(batches):
         for name, row, *rest in got:
             got_by_instance.setdefault((name, row), []).append(tuple(rest))
         assert got_by_instance == by_instance
+
+
+async def test_a_machines_own_alarm_is_one_alert_until_the_machine_lets_go(start):
+    service = await start(rules=[])
+    feed = service.feed.subscribe(capacity=1000)
+    assert isinstance(service.pipeline, AlarmSink)
+    alarm = MachineAlarm("plc", "door", TwinId("p0"), "DoorOpen", "guard door", Severity.CRITICAL, True, False, 1)
+    for said in (alarm, replace(alarm, acknowledged=True), replace(alarm, twin=TwinId("nobody"))):
+        await service.pipeline.alarm(said)
+    await service.pipeline.alarm(replace(alarm, active=False))
+    await service.pipeline.ingest.drained()
+    await settled(service)
+    raised, cleared = of(feed, AlertRaised, AlertCleared)
+    assert (raised.alert.rule, raised.alert.message) == ("plc:door", "DoorOpen: guard door")
+    assert raised.alert.severity is Severity.CRITICAL
+    assert (cleared.alert.id, cleared.alert.state) == (raised.alert.id, AlertState.CLEARED)

@@ -78,9 +78,7 @@ async def test_a_plan_names_affected_twins_breaking_changes_and_a_sample_of_diff
     assert canonical(service) == before
 
 
-async def test_applying_moves_every_twin_with_renames_defaults_units_and_relationships(
-    start: Start, hand: Any
-) -> None:
+async def test_applying_moves_every_twin_with_renames_defaults_units_and_relationships(start: Start, hand: Any) -> None:
     service = await prepared(start)
     await hand.push(("p1", "pressure", 3.0))
     plan = await service.migrations.plan([MOVE])
