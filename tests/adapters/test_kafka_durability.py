@@ -52,10 +52,14 @@ async def test_after_a_crash_the_history_has_every_value_once(broker: str, tmp_p
     bus, count, start = f"bus-{uuid.uuid4().hex[:8]}", 2000, time.time_ns() - 10**10
     producer = AIOKafkaProducer(bootstrap_servers=broker)
     await producer.start()
-    for number in range(count):
+
+    async def send(number: int) -> None:
         body = {"t": start + number * 1_000_000, "values": {"load": number % 100, "speed": number}}
         await producer.send(bus, orjson.dumps(body), key=SPINDLE.encode())
-    await producer.stop()
+
+    for number in range(count):
+        await send(number)
+    await producer.flush()
 
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
@@ -73,12 +77,14 @@ async def test_after_a_crash_the_history_has_every_value_once(broker: str, tmp_p
     reader = source(after, broker, bus)
     async with service(after, examples) as running:
         reading = asyncio.create_task(reader.run(running.pipeline))
+        await send(count)
+        await producer.stop()
         async with asyncio.timeout(30):
-            while running.hot.value(running.hot.row(SPINDLE), "speed") != count - 1:  # noqa: ASYNC110
+            while running.hot.value(running.hot.row(SPINDLE), "speed") != count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await running.pipeline.durable()
         points = await running.history.read(SPINDLE, "speed", 0, time.time_ns(), 10 * count)
-        assert points.value.tolist() == [float(n) for n in range(count)]
-        assert points.source_time_ns.tolist() == [start + n * 1_000_000 for n in range(count)]
+        assert points.value.tolist() == [float(n) for n in range(count + 1)]
+        assert points.source_time_ns.tolist() == [start + n * 1_000_000 for n in range(count + 1)]
         reading.cancel()
         await asyncio.wait({reading})
