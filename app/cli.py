@@ -206,6 +206,20 @@ app.add_typer(opcua, name="opcua", epilog="Example: `twinloom opcua browse opc.t
 app.add_typer(scene, name="scene", epilog="Example: `twinloom scene build plant.glb`")
 
 
+@app.command(epilog="Example: `twinloom replay replay.yaml --data plant --speed 0`")
+def replay(
+    file: Annotated[Path, typer.Argument(help="The mapping file that names the recordings (YAML).")],
+    data: Data = None,
+    config: Config = None,
+    speed: Annotated[float | None, typer.Option(help="1 as recorded, 0 as fast as it goes.", min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play CSV or Parquet recordings through the pipeline, once (server stopped)."""
+    from twinloom.app.replaying import replay_and_report
+
+    raise typer.Exit(run(replay_and_report(file, settings_of(config, data=data), speed, as_json=as_json)))
+
+
 @app.command(epilog="Example: `twinloom schema --data plant > plant.graphql`")
 def schema(data: Data = None, config: Config = None) -> None:
     """Print the GraphQL schema (SDL) that the models of a data folder make."""

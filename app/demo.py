@@ -35,7 +35,7 @@ from twinloom.app.summary import Figures, picture
 from twinloom.graph.seed import read_plant
 from twinloom.graph.store import Change
 from twinloom.runtime.service import Service
-from twinloom.twin.errors import TwinloomError
+from twinloom.twin.errors import BadFile, TwinloomError
 
 log = logging.getLogger(__name__)
 PLANTS = ("toulouse", "hamburg", "derby")
@@ -57,6 +57,12 @@ class DemoOptions:
 
 async def run_demo(options: DemoOptions) -> int:
     """Runs until `duration_s` or Ctrl-C and returns the exit status: 1 when anything was lost or failed."""
+    if options.snapshot is not None and not options.snapshot.parent.is_dir():
+        raise BadFile(
+            str(options.snapshot),
+            f"the folder {options.snapshot.parent} does not exist",
+            remedy="make it, or give another name",
+        )
     with contextlib.ExitStack() as stack:
         data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twinloom-demo-")))
         stack.enter_context(claimed(data))

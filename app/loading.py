@@ -3,6 +3,8 @@
 Two passes over the file. The first checks every line against the models and against what the store holds, and reports
 every defect; nothing is written when there is one. The second writes what is new or different, some thousand changes a
 commit. Importing is therefore idempotent, and an import that was interrupted goes on when it is started again.
+
+Longer than 400 lines because the two passes share what they know of a twin, and are read side by side.
 """
 
 from __future__ import annotations

@@ -51,8 +51,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def quieten_libraries() -> None:
-    """asyncua tells each connect at INFO and what it renegotiates at WARNING; our sources say what matters of it."""
+    """asyncua tells each connect at INFO and what it renegotiates at WARNING; our sources say what matters of it.
+
+    uvicorn tells each start and stop at INFO; `serve` says where it listens.
+    """
     logging.getLogger("asyncua").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +96,8 @@ async def serving(service: Service, settings: Settings, listener: socket.socket,
 
 async def serve(settings: Settings) -> None:
     """`twinloom serve`: runs until SIGINT or SIGTERM, or until the service fails."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # force: the command line's own handler, which drops everything, would else keep this one out.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     quieten_libraries()
     if settings.authentication:
         read_tokens(settings)

@@ -4,6 +4,8 @@ A plan is a record. Each batch of twins is one commit, which also holds what the
 at every moment the store says exactly which twins have moved. Twins that have moved are of another model, so going on
 after a crash needs no cursor. Telemetry and other orders go on meanwhile; a plan is never applied beyond a twin that
 would break its models.
+
+Longer than 400 lines because plan, apply and revert are one state machine over one record.
 """
 
 from __future__ import annotations

@@ -104,8 +104,7 @@ class Prognosis:
         """Follows the feed until cancelled. `publish` takes estimates of wholes that changed without a scoring."""
         subscription = self._feed.subscribe(capacity=10_000, overflow="drop_oldest")
         self._listen()
-        await self.models.restore(self._plan)
-        await self._take_up_learning()
+        await self._taken_up()
         async for signal in subscription:
             match signal:
                 case TwinDeleted():
@@ -115,7 +114,7 @@ class Prognosis:
                 case WorkOrderClosed() if signal.cause.endswith(CONFIRMED):
                     order = signal.order
                     label = {"twin": order.twin, "opened_ns": order.opened_ns, "closed_ns": order.closed_ns}
-                    await self._learn(order.id, label)
+                    await self._learn_safely(order.id, label)
 
     async def settle(self) -> None:
         """Returns once all records are with the historian."""
@@ -200,12 +199,23 @@ class Prognosis:
         twins = [e.twin for e in self._estimates if e.model_version == digest] or self._scorer.twins
         self.health.model_changed(digest, health, reason, twins)
 
-    async def _take_up_learning(self) -> None:
+    async def _taken_up(self) -> None:
+        """Goes on where an earlier process ended: its plan of models, what they had learned, labels not learned yet."""
+        try:
+            await self.models.restore(self._plan)
+        except Exception:  # a record that cannot be read must not keep the service from running
+            log.exception("the plan of RUL models cannot be taken over: the configured model scores everything")
         for digest, kept in self._learners.items():
             if self.served is not None and digest in self.served.registry.models:
                 await asyncio.to_thread(self._relearn, digest, kept)
-        for key, label in list(self._failures.items()):
-            await self._learn(key, label)
+        for key, label in self._failures.items():
+            await self._learn_safely(key, label)
+
+    async def _learn_safely(self, order: str, label: Mapping[str, Json]) -> None:
+        try:
+            await self._learn(order, label)
+        except Exception:  # as above: a record that cannot be read
+            log.exception("the confirmed failure of order %s cannot be learned", order)
 
     def _relearn(self, digest: str, kept: Json) -> None:
         assert self.served is not None

@@ -29,7 +29,8 @@ class Rollups:
     def __init__(self, hot: HotGraph, estimates: EstimateBook) -> None:
         self._hot = hot
         self._estimates = estimates
-        self._rules: dict[tuple[ModelId, int], Rule] = {}
+        self._rules: dict[ModelId, Rule] = {}
+        self._models = hot.models
         self._roll = RollUp(self._parent_of, rule_for=self.rule_for, weight_of=self._weight_of)
 
     def load(self) -> None:
@@ -64,17 +65,19 @@ class Rollups:
         if row is None:
             return Rule()
         model = self._hot.model_of(row)
-        key = (model, id(self._hot.models))
-        if key not in self._rules:
+        if self._models is not self._hot.models:
+            self._models = self._hot.models
+            self._rules.clear()
+        if model not in self._rules:
             interface = self._hot.models.get(model)
             document = interface.document if interface is not None else None
             comment = document.get("comment") if isinstance(document, dict) else None
             try:
-                self._rules[key] = rule_of(comment if isinstance(comment, str) else "")
+                self._rules[model] = rule_of(comment if isinstance(comment, str) else "")
             except BadRequest as error:
                 log.warning("the roll-up rule of %s is not used: %s", model, error)
-                self._rules[key] = Rule()
-        return self._rules[key]
+                self._rules[model] = Rule()
+        return self._rules[model]
 
     def _below(self, twin: TwinId) -> list[RulEstimate]:
         row = self._hot.row(twin)

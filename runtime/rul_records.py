@@ -7,6 +7,7 @@ of good readings, the interval, the drift score, the source's time. Records are 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from twinloom.twin.errors import BadRequest, NotFound
 from twinloom.twin.ids import TwinId
 from twinloom.twin.instance import Json
 from twinloom.twin.readings import TextReading
+
+log = logging.getLogger(__name__)
 
 PATH = "rul_record"
 _WAITING = 4096  # scorings whose records are not built yet
@@ -89,9 +92,13 @@ class RulRecords:
                 self._built.set()
                 self._arrived.clear()
                 await self._arrived.wait()
-            texts = await asyncio.to_thread(_texts, self._jobs[0])
+            job = self._jobs[0]
+            try:
+                self._historian.add_texts(await asyncio.to_thread(_texts, job))
+            except (TypeError, ValueError):  # an estimator may give details that are no JSON
+                log.exception("the estimates of %d are not kept", job.seq)
+                self._metrics.count_lost({"rul_records": len(job.pairs)})
             self._jobs.popleft()
-            self._historian.add_texts(texts)
 
     async def built(self) -> None:
         """Returns once every record is with the historian."""

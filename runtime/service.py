@@ -2,6 +2,8 @@
 
 `start()` loads the hot graph from the store and takes over what an earlier process made durable; `stop()` drains: what
 was accepted is folded, what was ordered is durable, what was folded is in the history and the store.
+
+A little over 400 lines: it is a list of parts and the order in which they start and stop, and has no logic of its own.
 """
 
 from __future__ import annotations
@@ -258,7 +260,8 @@ class Service:
         """What works and what does not, now."""
         parts = [self._core_part(), self._store_part(), self._history_part()]
         for status in self.sources():
-            state: State = "degraded" if status.state in ("stale", "lost") else "ok"
+            failing = status.state in ("stale", "lost") or (status.state == "connecting" and bool(status.reason))
+            state: State = "degraded" if failing else "ok"
             parts.append(HealthPart(f"source {status.name}", state, status.reason if state != "ok" else ""))
         worst: State = "ok"
         for part in parts:

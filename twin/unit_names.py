@@ -2,7 +2,7 @@
 
 Terms and their unit types are those of DTDL's quantitativeTypes extension, version 2 (version 1 and DTDL v2 have a part
 of them). Each row: DTDL term, pint expression, symbol. Of several kinds with the same dimensions the first one stands
-for units that have no term.
+for units that have no term. Longer than 400 lines because it is a table.
 """
 
 from __future__ import annotations

@@ -124,3 +124,19 @@ def test_a_data_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
         done = twinloom("import", "cnc", "--data", "plant", cwd=tmp_path)
     assert done.returncode == 2
     assert "is in use by process" in done.stderr
+
+
+def test_a_recording_goes_through_the_pipeline_once_and_a_second_time_is_all_duplicates(tmp_path: Path) -> None:
+    (tmp_path / "day.csv").write_text(
+        "ts,spindle.temperature,spindle.speed\n2026-11-01T00:00:00Z,40.5,8000\n2026-11-01T00:00:01Z,40.6,8010\n"
+    )
+    (tmp_path / "replay.yaml").write_text(
+        "files:\n  - {name: day, file: day.csv, time: ts, speed: 0}\ncolumns:\n"
+        '  - {column: "{part}.{property}", twin: "derby/line-1/cnc-34/{part}", property: "{property}"}\n'
+    )
+    assert twinloom("import", "cnc", "--data", "plant", cwd=tmp_path).returncode == 0
+    first = twinloom("replay", "replay.yaml", "--data", "plant", "--json", cwd=tmp_path)
+    assert (first.returncode, json.loads(first.stdout)["applied"]) == (0, 4)
+    second = twinloom("replay", "replay.yaml", "--data", "plant", "--json", cwd=tmp_path)
+    assert second.returncode == 1
+    assert json.loads(second.stdout)["applied"] == 0

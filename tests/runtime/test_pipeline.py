@@ -209,6 +209,13 @@ async def test_gaps_and_source_states_are_published_in_order_and_make_twins_stal
     assert service.health().state == "ok"
 
 
+async def test_a_source_that_never_could_connect_is_no_healthy_one(start, hand, monkeypatch):
+    service = await start()
+    for reason, health in (("", "ok"), ("connection refused", "degraded")):
+        monkeypatch.setattr(type(hand), "status", lambda self, why=reason: SourceStatus("hand", "connecting", 1, why))
+        assert [(p.state, p.reason) for p in service.health().parts if p.name == "source hand"] == [(health, reason)]
+
+
 async def test_a_source_that_fails_is_started_again_and_one_that_cannot_run_stays_lost(start, hand, until, monkeypatch):
     monkeypatch.setattr("twinloom.runtime.supervise.FIRST_WAIT_S", 0.02)
     other = type(hand)("other")

@@ -66,13 +66,10 @@ async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
         await service.stop()
 
 
-async def live(
-    service: Service, twin: TwinId, days: range, *, vibration: float = 1.1, quality: int = 0, wait: bool = True
-) -> None:
+async def live(service: Service, twin: TwinId, days: range, *, vibration: float = 1.1, quality: int = 0) -> None:
     """Hands over one reading a channel and day; returns when the last day is scored."""
     row = service.hot.row(twin)
     assert row is not None
-    before = service.estimates.latest(twin)
     for day in days:
         values = {
             "vibration_x": vibration + day / 1000,
@@ -97,8 +94,17 @@ async def live(
             )
         )
         await service.pipeline.ingest.drained()
-    if wait:
-        await eventually(lambda: service.estimates.latest(twin) is not before, "scored")
+
+    def scored() -> bool:
+        window, estimate = service.scorer.seen.get(twin), service.estimates.latest(twin)
+        return (
+            window is not None
+            and estimate is not None
+            and window.age == 24.0 * days[-1]
+            and estimate.source_time_ns == window.source_time_ns
+        )
+
+    await eventually(scored, "scored")
 
 
 async def eventually(holds: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
