@@ -40,6 +40,7 @@ from twinloom.twin.errors import BadFile, TwinloomError
 log = logging.getLogger(__name__)
 PLANTS = ("toulouse", "hamburg", "derby")
 SETTLE_S = 1.0
+FIRST_VALUE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +113,8 @@ class _Run:
                 self.figures.url = url
                 subtrees = census.machines(self.options.subscribers)
                 async with Probe.started(url, subtrees, everything=1) as probe, self._shown(service, probe):
-                    self.figures.first_value_s = await census.first_value() - began
-                    await self._wait(done)
+                    if await self._first_value(census, done, began):
+                        await self._wait(done)
                     self.figures.latency_ms = await self._stop_probe(probe)
                     self.figures.take(service)
                     await self._snapshot(url)
@@ -160,6 +161,18 @@ class _Run:
 
     def _seed(self) -> tuple[Change, ...]:
         return read_plant(example() / "plant.yaml").changes
+
+    async def _first_value(self, census: Census, done: asyncio.Event, began: float) -> bool:
+        """Waits for the first value; False at a stop, or when a run of limited duration got none."""
+        coming, stopping = asyncio.create_task(census.first_value()), asyncio.create_task(done.wait())
+        patience = FIRST_VALUE_S if self.options.duration_s else None
+        await asyncio.wait({coming, stopping}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        came = coming.done()
+        if came:
+            self.figures.first_value_s = coming.result() - began
+        coming.cancel()
+        stopping.cancel()
+        return came
 
     async def _wait(self, done: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):

@@ -81,7 +81,12 @@ class Simulators:
                 writer.close()
                 return
             if self._processes[plant].returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise SourceUnavailable(f"the simulator of {plant} did not start", remedy=f"read {self._log(plant)}")
+                # The log may lie in a temporary folder that is gone when the message is read: its last line comes along.
+                said = self._log(plant).read_text(errors="replace").strip().splitlines()
+                raise SourceUnavailable(
+                    f"the simulator of {plant} did not start: {said[-1] if said else 'it said nothing'}",
+                    remedy="run again with --data DIR to keep its whole log",
+                )
             await asyncio.sleep(0.1)
 
     def _stats(self, plant: str) -> Path:
