@@ -1,7 +1,7 @@
 """The command line. Each command reads its settings once, calls one function of a room and reports.
 
-Exit status: 0 done, 1 the run found failures (something lost, a file invalid), 2 bad input or a server that cannot be
-reached: one sentence on stderr, nothing half done.
+Exit status: 0 done, 1 the run found failures (something lost, a scene with problems), 2 bad input or a server that
+cannot be reached: one sentence on stderr (`validate` and `import`: every defect), nothing half done.
 """
 
 from __future__ import annotations

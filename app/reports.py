@@ -22,12 +22,12 @@ SHOWN = 50
 async def import_and_report(
     file: Path, settings: Settings, mapping: Path | None, *, dry_run: bool, as_json: bool
 ) -> int:
-    """0 when the file was imported (or could be), 1 when it has defects, which are printed. Raises TwinloomErrors."""
+    """0 when the file was imported (or could be), 2 when it has defects, which are printed. Raises TwinloomErrors."""
     try:
         report = await import_file(file, settings, mapping=mapping, dry_run=dry_run, quiet=as_json)
     except ImportRefused as refused:
         _print_defects(refused, as_json=as_json)
-        return 1
+        return 2
     if as_json:
         print(json.dumps(report))
     else:

@@ -81,7 +81,7 @@ class Simulators:
                 writer.close()
                 return
             if self._processes[plant].returncode is not None or asyncio.get_running_loop().time() > deadline:
-                # The log may lie in a temporary folder that is gone when the message is read: its last line comes along.
+                # The log may lie in a temporary folder that is soon gone: its last line comes along.
                 said = self._log(plant).read_text(errors="replace").strip().splitlines()
                 raise SourceUnavailable(
                     f"the simulator of {plant} did not start: {said[-1] if said else 'it said nothing'}",

@@ -33,7 +33,7 @@ def read_models(paths: Sequence[Path]) -> Models:
 
 
 def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
-    """0 when the files together are valid, 1 when not. Raises BadFile for one that cannot be read."""
+    """0 when the files together are valid, 2 when not. Raises BadFile for one that cannot be read."""
     documents = read_documents(paths)
     try:
         models = parse(documents)
@@ -51,7 +51,7 @@ def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
                 for d in error.errors
             ]
             print(json.dumps({"valid": False, "files": len(documents), "defects": defects}))
-            return 1
+            return 2
         console = Console(highlight=False)
         for defect in error.errors:
             place = f"{defect.file or 'document'}:{defect.line}" if defect.line else (defect.file or "document")
@@ -60,7 +60,7 @@ def validate_files(paths: Sequence[Path], *, as_json: bool) -> int:
             if defect.remedy:
                 console.print(f"    [green]{escape(defect.remedy)}[/]")
         console.print(f"[red]{len(error.errors)} defects in {len(documents)} files[/]")
-        return 1
+        return 2
     if as_json:
         print(json.dumps({"valid": True, "files": len(documents), "interfaces": len(models)}))
     else:

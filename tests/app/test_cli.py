@@ -103,7 +103,7 @@ def test_validate_names_file_and_line_of_a_defect(tmp_path: Path) -> None:
         '  "contents": [\n    {"@type": "Property", "name": "speed", "schema": "duble"}\n  ]\n}\n'
     )
     shown = twinloom("validate", str(broken))
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     assert f"{broken.name}:6" in shown.stdout.replace("\n", "")
     report = json.loads(twinloom("validate", str(broken), "--json").stdout)
     assert report["valid"] is False

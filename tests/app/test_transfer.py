@@ -225,7 +225,7 @@ def test_every_defect_is_told_with_its_line_and_nothing_is_written(ndjson: Calla
     file = ndjson(twins=twins, edges=edges)
     file.write_bytes(file.read_bytes() + b'{"broken\n\xff\xfe\n[1]\n')
     done = twinloom("import", str(file), "--data", "d", "--json", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     found = [(defect["line"], defect["code"], defect["path"]) for defect in report(done)["defects"]]
     assert found == [
         (11, "duplicateTwin", "/$dtId"),
@@ -249,7 +249,7 @@ def test_every_defect_is_told_with_its_line_and_nothing_is_written(ndjson: Calla
     assert all(defect["remedy"] for defect in report(done)["defects"])
     assert not (tmp_path / "d").exists()
     shown = twinloom("import", str(file), "--data", "d", cwd=tmp_path)
-    assert (shown.returncode, "16 defects; nothing was written" in shown.stdout) == (1, True)
+    assert (shown.returncode, "16 defects; nothing was written" in shown.stdout) == (2, True)
     assert f"{file.name}:22" in shown.stdout
 
 
@@ -348,7 +348,7 @@ def test_a_folder_of_models_goes_in_once(tmp_path: Path) -> None:
         assert report(done)["models"]["created"] == expected["created"], done.stdout
     (tmp_path / "bad.json").write_text('{\n  "@context": "dtmi:dtdl:context;3",\n  "@id": "x"\n}')
     done = twinloom("import", "bad.json", "--data", "d", "--json", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert {(d["file"], d["line"]) for d in report(done)["defects"]} <= {("bad.json", n) for n in (1, 2, 3)}
 
 
@@ -436,7 +436,7 @@ def test_defects_of_a_table_are_told_by_line_and_column(table: Callable[..., tup
         "derby;1;Pump;a;1_0;1;no;[];2019",
     ]
     done = twinloom(*table("\n".join(rows)), cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     found = [(defect["line"], defect["code"]) for defect in report(done)["defects"]]
     assert sorted(found) == [
         (2, "badCell"),
