@@ -5,13 +5,20 @@ from __future__ import annotations
 import strawberry
 
 from twinloom.api.schema.aggregates import Percentile
-from twinloom.api.schema.scalars import DateTime, Quality
+from twinloom.api.schema.scalars import DateTime, Json, Quality
 
 
 @strawberry.type
 class Point:
     time: DateTime
     value: float | None
+    quality: Quality
+
+
+@strawberry.type(description="A value that is no number: a text, an enumeration, a structure.")
+class TextPoint:
+    time: DateTime
+    value: Json | None
     quality: Quality
 
 
@@ -41,5 +48,6 @@ class History:
     path: str
     unit: str
     points: list[Point] = strawberry.field(description="Single values, oldest first; empty when `bucketMs` was given.")
+    texts: list[TextPoint] = strawberry.field(description="The same for a property that is not numeric.")
     buckets: list[Bucket]
     gaps: list[HistoryGap]

@@ -9,9 +9,9 @@ import numpy as np
 
 from twinloom.api.context import Context
 from twinloom.api.schema.aggregates import Percentile, percentiles_of
-from twinloom.api.schema.history import Bucket, History, HistoryGap, Point
+from twinloom.api.schema.history import Bucket, History, HistoryGap, Point, TextPoint
 from twinloom.api.schema.identity import suggestion
-from twinloom.api.schema.scalars import QUALITIES, DateTime
+from twinloom.api.schema.scalars import QUALITIES, DateTime, Json
 from twinloom.twin import units
 from twinloom.twin.errors import BadRequest, LimitExceeded
 from twinloom.twin.ids import TwinId
@@ -57,8 +57,16 @@ async def history_of(
     convert = _converter(own, unit, path)
     history = context.service.history
     points: list[Point] = []
+    texts: list[TextPoint] = []
     buckets: list[Bucket] = []
-    if bucket_ms is None:
+    row = context.service.hot.row(twin)
+    if row is not None and context.service.hot.slot(row, path) < 0 and path not in ESTIMATES:
+        if bucket_ms is not None:
+            raise BadRequest(f"{path!r} is not numeric, so it has no buckets", remedy="leave `bucketMs` out")
+        for said in await history.read_texts(twin, path, since, until, size):
+            quality = QUALITIES[said.quality >> 30]
+            texts.append(TextPoint(time=DateTime(said.source_time_ns), value=Json(said.value), quality=quality))
+    elif bucket_ms is None:
         read = await history.read(twin, path, since, until, size)
         columns = (read.source_time_ns.tolist(), read.value.tolist(), read.quality.tolist())
         for time_ns, value, quality in zip(*columns, strict=True):
@@ -67,13 +75,14 @@ async def history_of(
         if bucket_ms <= 0:
             raise BadRequest(f"bucketMs: {bucket_ms} is not positive", remedy="give 1 or more")
         span = (until - since) // (bucket_ms * 1_000_000) + 1
-        if span > size:
+        if span > limits.history_points:
             raise LimitExceeded(
-                f"{span} buckets are more than {size}", remedy="make bucketMs larger or the span shorter"
+                f"{span} buckets are more than {limits.history_points}",
+                remedy="make bucketMs larger or the span shorter",
             )
         ranks = await _ranks(context, twin, path, since, until, bucket_ms * 1_000_000, percentiles)
         found = await history.buckets(twin, path, since, until, bucket_ms * 1_000_000)
-        for at, count in enumerate(found.count.tolist()):
+        for at, count in enumerate(found.count[:size].tolist()):
             buckets.append(
                 Bucket(
                     start=DateTime(int(found.start_ns[at])),
@@ -97,7 +106,7 @@ async def history_of(
         )
         for gap in await history.gaps(twin, since, until)
     ]
-    return History(twin=twin, path=path, unit=unit or own, points=points, buckets=buckets, gaps=gaps)
+    return History(twin=twin, path=path, unit=unit or own, points=points, texts=texts, buckets=buckets, gaps=gaps)
 
 
 async def _ranks(

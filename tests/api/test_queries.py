@@ -176,6 +176,30 @@ async def test_history_has_points_and_buckets(api: Any) -> None:
     assert bucket["avg"] == pytest.approx(22 + 273.15)
 
 
+async def test_history_of_a_text_has_its_texts_and_no_buckets(api: Any) -> None:
+    for mode in ("idle", "automatic"):
+        await api.measure({(MACHINE, "controller.operating_mode"): mode}, step_s=1.0)
+    await api.service.historian.flush()
+    span = 'path: "controller.operating_mode", from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z"'
+    found = await api.data(
+        f'{{ history(twin: "{MACHINE}", {span}) {{ points {{ value }} texts {{ value quality }} }} }}'
+    )
+    assert found["history"] == {
+        "points": [],
+        "texts": [{"value": "idle", "quality": "GOOD"}, {"value": "automatic", "quality": "GOOD"}],
+    }
+    answer = await api.ask(f'{{ history(twin: "{MACHINE}", bucketMs: 1000, {span}) {{ buckets {{ count }} }} }}')
+    assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_the_first_buckets_of_an_hour_can_be_asked_for(api: Any) -> None:
+    await api.measure({(SPINDLE, "temperature"): 20.0})
+    await api.service.historian.flush()
+    span = 'from: "2023-11-14T22:00:00Z", to: "2023-11-14T23:00:00Z", bucketMs: 5000, first: 3'
+    found = await api.data(f'{{ history(twin: "{SPINDLE}", path: "temperature", {span}) {{ buckets {{ count }} }} }}')
+    assert found["history"]["buckets"] == [{"count": 1}]
+
+
 async def test_every_answer_carries_the_seq_and_the_cost(api: Any) -> None:
     answer = await api.ask("{ serviceInfo { seq twins health { state } } }")
     assert answer["extensions"]["seq"] == api.service.hot.seq == answer["data"]["serviceInfo"]["seq"]
