@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
@@ -81,6 +82,10 @@ class Figures:
 
 def peak_rss_mib() -> float:
     """Peak resident memory of this process, MiB."""
+    with contextlib.suppress(OSError, StopIteration):
+        # Not ru_maxrss on Linux: it carries over what the process was before exec, its parent's memory.
+        with open("/proc/self/status", encoding="ascii") as status:
+            return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 
