@@ -82,10 +82,9 @@ class Figures:
 
 def peak_rss_mib() -> float:
     """Peak resident memory of this process, MiB."""
-    with contextlib.suppress(OSError, StopIteration):
-        # Not ru_maxrss on Linux: it carries over what the process was before exec, its parent's memory.
-        with open("/proc/self/status", encoding="ascii") as status:
-            return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
+    # Not ru_maxrss on Linux: it carries over what the process was before exec, its parent's memory.
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
 
