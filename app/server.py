@@ -59,6 +59,12 @@ def quieten_libraries() -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
+def address_of(listener: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 @contextlib.asynccontextmanager
 async def http_server(app: Starlette, listener: socket.socket) -> AsyncIterator[str]:
     """Serves `app` on `listener` until left; yields the URL."""
@@ -80,8 +86,7 @@ async def http_server(app: Starlette, listener: socket.socket) -> AsyncIterator[
             if running.done():
                 running.result()
             await asyncio.sleep(0.01)
-        host, port = listener.getsockname()[:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield address_of(listener)
     finally:
         server.should_exit = True
         await running
@@ -90,8 +95,11 @@ async def http_server(app: Starlette, listener: socket.socket) -> AsyncIterator[
 @contextlib.asynccontextmanager
 async def serving(service: Service, settings: Settings, listener: socket.socket, *, mode: str) -> AsyncIterator[str]:
     """Starts `service` and its HTTP server; stops both in the right order."""
-    async with service, http_server(build_app(settings, service, mode=mode), listener) as url:
-        yield url
+    async with service:
+        # Told before the first request can be answered, so that the line is there and counts what was loaded.
+        log.info("twinloom serves %d twins at %s", len(service.hot), address_of(listener))
+        async with http_server(build_app(settings, service, mode=mode), listener) as url:
+            yield url
 
 
 async def serve(settings: Settings) -> None:
@@ -106,8 +114,7 @@ async def serve(settings: Settings) -> None:
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     with claimed(settings.data), listen(settings.host, settings.port) as listener:
-        async with serving(service, settings, listener, mode="serve") as url:
-            log.info("twinloom serves %d twins at %s", len(service.hot), url)
+        async with serving(service, settings, listener, mode="serve"):
             stopped = asyncio.create_task(stop.wait())
             failed = asyncio.create_task(service.wait())
             await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
