@@ -15,6 +15,7 @@ from typing import Literal
 from twinloom.twin.errors import BadRequest, Forbidden, Unauthenticated
 
 Access = Literal["read", "write", "command"]
+MINIMUM_CHARACTERS = 16
 ALL_ACCESS: frozenset[Access] = frozenset({"read", "write", "command"})
 
 
@@ -33,8 +34,9 @@ class Token:
         >>> Token.of("line", "a-long-enough-secret").name
         'line'
         """
-        if len(secret) < 16:
-            raise BadRequest(f"the token of {name!r} is shorter than 16 characters", remedy="make a longer random one")
+        if len(secret) < MINIMUM_CHARACTERS:
+            short = f"the token of {name!r} is shorter than {MINIMUM_CHARACTERS} characters"
+            raise BadRequest(short, remedy="make a longer random one")
         return Token(name, hashlib.sha256(secret.encode()).hexdigest(), access)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from twinloom.api.app import Services, Token, create_app
+from twinloom.api.tokens import MINIMUM_CHARACTERS
 from twinloom.app.folder import existing
 from twinloom.app.scene import SceneMaker
 from twinloom.app.settings import Settings
@@ -31,7 +32,6 @@ from twinloom.twin.ports import Actuator, Source
 
 SOURCES = "twinloom.sources"
 ACTUATORS = "twinloom.actuators"
-MINIMUM_TOKEN = 16
 
 
 def make_store(settings: Settings) -> GraphStore:
@@ -158,10 +158,10 @@ def read_tokens(settings: Settings) -> list[Token]:
             remedy="set TWINLOOM_TOKENS=$(openssl rand -hex 24), or --no-authentication on a machine of your own",
         )
     for number, token in enumerate(settings.tokens, 1):
-        if len(token.get_secret_value()) < MINIMUM_TOKEN:
+        if len(token.get_secret_value()) < MINIMUM_CHARACTERS:
             raise BadSetting(
                 "settings",
-                f"token {number} is shorter than {MINIMUM_TOKEN} characters",
+                f"token {number} is shorter than {MINIMUM_CHARACTERS} characters",
                 place="tokens",
                 remedy="make one with openssl rand -hex 24",
             )

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from twinloom.app.options import AsJson
 from twinloom.twin.errors import BadFile, BadRequest
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model (.onnx).")]
 Said = Callable[[str], None]
 
